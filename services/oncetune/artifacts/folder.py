@@ -1,0 +1,64 @@
+"""Artifacts in a folder: `<root>/<run>/<attempt>/adapter/`, written beside its place and moved there whole."""
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Published:
+    """An adapter in its place; `sha256` is the folder's hash."""
+
+    uri: str
+    sha256: str
+
+
+def folder_sha256(folder: Path) -> str:
+    """SHA-256 over the sorted lines `<file's sha256>  <relative path>`: what `sha256sum` prints, hashed once more."""
+    lines = []
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        lines.append(f"{digest}  {file.relative_to(folder).as_posix()}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish_adapter(root: Path, run_id: UUID, attempt: int, adapter: Path) -> Published:
+    """Copy a finished adapter under its attempt, durably; raises OSError when the disk refuses.
+
+    Nobody sees it until `finish_run` records its place. A repeat for the same attempt replaces the copy.
+    """
+    place = root / str(run_id) / str(attempt)
+    arriving = place.with_name(f"{attempt}.arriving")
+    shutil.rmtree(arriving, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(adapter, arriving / "adapter")
+    for path in sorted(arriving.rglob("*")):
+        _sync(path)
+    arriving.rename(place)
+    _sync(place.parent)
+    final = place / "adapter"
+    return Published(final.resolve().as_uri(), folder_sha256(final))
+
+
+def discard(root: Path, run_id: UUID, attempt: int) -> None:
+    """Take away what a lost attempt had published; the ledger never pointed at it."""
+    shutil.rmtree(root / str(run_id) / str(attempt), ignore_errors=True)
+
+
+def keep_log(root: Path, run_id: UUID, attempt: int, log_file: Path) -> None:
+    """Keep the training log of an attempt, whatever became of it."""
+    place = root / str(run_id) / str(attempt)
+    place.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(log_file, place / log_file.name)

@@ -1,0 +1,112 @@
+"""HTTP to trigger and status, signed as the gateway signs."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from pydantic import JsonValue
+
+from oncetune.cli.exits import Exit, Failure
+from oncetune.gateway.claims import sign
+from oncetune.local.credentials import read_gateway_secret
+
+SECRET_NAME = "DPO_GATEWAY_SHARED_SECRET"
+_CLAIMS_SECONDS = 300
+_TIMEOUT_SECONDS = 30.0
+
+Document = dict[str, JsonValue]
+
+
+class Unreachable(Failure):
+    """Nobody answered, or a server that is starting or busy did: the same request may be sent again."""
+
+    def __init__(self, what: str, remedy: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(what, remedy)
+        self.retry_after = retry_after  # seconds, when the server said so
+
+
+class Client:
+    """One user's way to one server. `with Client(...) as client:`"""
+
+    def __init__(self, url: str, *, user: str, data: Path) -> None:
+        secret = os.environ.get(SECRET_NAME) or read_gateway_secret(data)
+        if not secret:
+            raise Failure(
+                "There is no secret to sign the request with.",
+                f"Set {SECRET_NAME}, or give the data folder of a running `oncetune up` with --data.",
+                Exit.AUTHENTICATION,
+            )
+        self.url = url.rstrip("/")
+        self._user = user
+        self._secret = secret
+        try:
+            self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT_SECONDS)
+        except httpx.InvalidURL as error:
+            raise Failure(f"{url} is not a URL.", "Give --url as http://host:port", Exit.USAGE) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, **parameters: str | int) -> Document:
+        """The JSON object at this path; raises Failure, and Unreachable when it is worth another try."""
+        return self._send("GET", path, parameters=parameters)[0]
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[Document, httpx.Headers]:
+        """Send a JSON body; raises as `get` does."""
+        return self._send("POST", path, body=body, headers={"content-type": "application/json", **headers})
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str | int] | None = None,
+    ) -> tuple[Document, httpx.Headers]:
+        signed = {**signed_headers(self._user, self._secret), **(headers or {})}
+        try:
+            answer = self._http.request(method, path, content=body, headers=signed, params=parameters)
+            document = answer.json() if answer.content else {}
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise Failure(f"{self.url} is not a URL.", "Give --url as http://host:port", Exit.USAGE) from error
+        except httpx.TransportError as error:
+            reason = str(error) or type(error).__name__
+            raise Unreachable(f"{self.url} does not answer: {reason}", "Is `oncetune up` running?") from error
+        except ValueError as error:
+            raise _refusal(answer, {}, self.url) from error
+        if not isinstance(document, dict):
+            document = {}
+        if answer.is_success:
+            return document, answer.headers
+        raise _refusal(answer, document, self.url)
+
+
+def signed_headers(user: str, secret: str) -> dict[str, str]:
+    """The gateway's two headers for an admin of this name, valid for five minutes."""
+    now = int(time.time())
+    claims = json.dumps({"user_id": user, "admin": True, "iat": now, "exp": now + _CLAIMS_SECONDS})
+    return {"X-Novalto-User": claims, "X-Novalto-Signature": sign(claims.encode(), secret)}
+
+
+def _refusal(answer: httpx.Response, document: Mapping[str, Any], url: str) -> Failure:
+    said = document.get("detail")
+    detail = str(said) if said else f"{url} answered {answer.status_code} {answer.reason_phrase}"
+    if answer.status_code in (401, 403):
+        return Failure(detail, "Is the secret that of this server? See --data.", Exit.AUTHENTICATION)
+    if answer.status_code in (409, 502, 503, 504):
+        wait = answer.headers.get("retry-after", "")
+        return Unreachable(detail, retry_after=float(wait) if wait.isdigit() else None)
+    if answer.status_code == 429 and document.get("run_id"):
+        return Failure(detail, f"The active run: {document['run_id']}")
+    return Failure(detail)

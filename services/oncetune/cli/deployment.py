@@ -1,0 +1,43 @@
+"""`oncetune serve` and `oncetune migrate`: what a deployment runs."""
+
+from pydantic import ValidationError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from oncetune.cli.exits import Exit, Failure
+from oncetune.logs import configure_logs, log
+from oncetune.postgres import printable
+
+
+def serve_until_stopped(services: tuple[str, ...], host: str, port: int) -> None:
+    """Serve these services; returns after a clean stop."""
+    from oncetune.serve import BadService, serve  # every service's imports
+
+    try:
+        serve(services, host=host, port=port)
+    except BadService as error:
+        raise Failure(str(error), code=Exit.USAGE) from error
+    except ValidationError as error:
+        raise Failure(_settings(error), "Set them in the environment and start again.", Exit.USAGE) from error
+
+
+def migrate_once(database_url: str) -> None:
+    """Upgrade the schema and say which version the database has."""
+    from oncetune.migrations.upgrade import current, upgrade  # alembic
+
+    configure_logs("migrate")
+    try:
+        upgrade(database_url)
+        log.info("migration.done", outcome="ok", revision=current(database_url), database=printable(database_url))
+    except ArgumentError as error:
+        raise Failure("DATABASE_URL is not a Postgres URL.", code=Exit.USAGE) from error
+    except SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", error)).split())[:300]
+        raise Failure(f"The migration of {printable(database_url)} failed: {reason}") from error
+
+
+def _settings(error: ValidationError) -> str:
+    """Which settings are missing or wrong, never what they held."""
+    wrong = [
+        f"{'.'.join(map(str, one['loc'])) or 'settings'}: {one['msg']}" for one in error.errors(include_input=False)
+    ]
+    return f"{error.title} cannot be read: " + "; ".join(wrong)

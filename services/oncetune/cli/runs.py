@@ -1,0 +1,75 @@
+"""`oncetune runs …`: look at runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oncetune.cli.options import Data, Json, Url, User
+
+if TYPE_CHECKING:
+    from oncetune.cli.client import Client
+
+RunId = Annotated[str, typer.Argument(help="A run's id, or its first characters.", metavar="RUN")]
+Deadline = Annotated[float | None, typer.Option(help="Give up after so many seconds.", min=0)]
+_HERE = "http://127.0.0.1:8080"
+
+app = typer.Typer(help="Look at runs.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def _client(url: str, user: str, data: Path) -> "Client":
+    from oncetune.cli.client import Client  # httpx and the signature: not for `--help`
+
+    return Client(url, user=user, data=data)
+
+
+@app.command("list")
+def list_(
+    status: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=100)] = 20,
+    json_: Json = False,
+    url: Url = _HERE,
+    user: User = "cli",
+    data: Data = Path(".oncetune"),
+) -> None:
+    """The newest runs."""
+    from oncetune.cli.reading import list_runs
+
+    with _client(url, user, data) as client:
+        list_runs(client, status=status, limit=limit, as_json=json_)
+
+
+@app.command()
+def show(run: RunId, json_: Json = False, url: Url = _HERE, user: User = "cli", data: Data = Path(".oncetune")) -> None:
+    """One run: its state, metrics or error."""
+    from oncetune.cli.reading import show_run
+
+    with _client(url, user, data) as client:
+        show_run(client, run, as_json=json_)
+
+
+@app.command()
+def watch(
+    run: RunId,
+    timeout: Deadline = None,
+    json_: Json = False,
+    url: Url = _HERE,
+    user: User = "cli",
+    data: Data = Path(".oncetune"),
+) -> None:
+    """Follow a run to its end. Ctrl-C stops watching, never the run."""
+    from oncetune.cli.reading import watch_run
+
+    with _client(url, user, data) as client:
+        watch_run(client, run, timeout=timeout, as_json=json_)
+
+
+@app.command()
+def events(
+    run: RunId, json_: Json = False, url: Url = _HERE, user: User = "cli", data: Data = Path(".oncetune")
+) -> None:
+    """The run's numbered audit trail."""
+    from oncetune.cli.reading import show_events
+
+    with _client(url, user, data) as client:
+        show_events(client, run, as_json=json_)

@@ -1,0 +1,41 @@
+"""One preference row, as text or as chat messages. Trigger validates it, training learns from it."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Message(BaseModel):
+    """One turn of a conversation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Text
+
+
+Turns = Annotated[tuple[Message, ...], Field(min_length=1, strict=False)]
+
+
+class PreferencePair(BaseModel):
+    """`chosen` was preferred over `rejected` as an answer to `prompt`: three texts, or three lists of messages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    prompt: Text | Turns
+    chosen: Text | Turns
+    rejected: Text | Turns
+
+
+@dataclass(frozen=True)
+class PackedRows:
+    """A dataset as it is stored: canonical JSONL (UTF-8, one PreferencePair a line, sorted keys, newline at the end),
+    named by the SHA-256 of those bytes, as one zlib stream in chunks of at most 1 MiB."""
+
+    sha256: str
+    row_count: int
+    byte_count: int  # of the JSONL
+    chunks: tuple[bytes, ...]

@@ -1,0 +1,61 @@
+"""What a training child says to its trainer: one JSON object a line on standard output, nothing else.
+
+The child is started as `python -m oncetune.training FOLDER`. FOLDER holds `recipe.json` (a TrainingRecipe) and
+`dataset.jsonl` (PreferencePairs); the child writes the adapter to FOLDER/adapter/. Standard input stays open
+while the trainer lives: at its end the child exits. Last line is a Finished (exit 0) or a Refused (exit 3);
+any other end is a death of the child.
+"""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter
+
+REFUSED_EXIT = 3
+
+
+def _finite(number: Any) -> Any:
+    """A number that JSON and Postgres can hold: NaN and infinities become None."""
+    return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+Measured = Annotated[float | None, BeforeValidator(_finite)]
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Progress(_Line):
+    """Where the attempt is. Steps are optimizer steps; means are over the last logged step."""
+
+    kind: Literal["progress"] = "progress"
+    phase: Literal["loading", "training", "saving"] = "training"
+    step: Annotated[int, Field(ge=0)] = 0
+    steps: Annotated[int, Field(ge=0)] = 0
+    loss: Measured = None
+    reward_margin: Measured = None  # chosen minus rejected
+    reward_accuracy: Measured = None  # share of pairs with a positive margin
+    logps_chosen: Measured = None
+    learning_rate: Measured = None
+    tokens_per_second: Measured = None
+    seconds_left: Measured = None
+
+
+class Finished(_Line):
+    """The adapter lies complete in FOLDER/adapter/ and was loaded once to prove that it loads."""
+
+    kind: Literal["finished"] = "finished"
+    metrics: dict[str, JsonValue]  # finite numbers and short words only
+
+
+class Refused(_Line):
+    """This recipe cannot succeed, on any attempt: the run fails at once with this code and sentence."""
+
+    kind: Literal["refused"] = "refused"
+    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+    message: Annotated[str, Field(max_length=2000)]
+
+
+ChildLine = Annotated[Progress | Finished | Refused, Field(discriminator="kind")]
+child_line: TypeAdapter[Progress | Finished | Refused] = TypeAdapter(ChildLine)

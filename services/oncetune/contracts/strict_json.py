@@ -1,0 +1,88 @@
+"""JSON as Postgres can keep it and Python can trust it: the one parser for everything that comes from outside."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+MAX_DEPTH = 64
+_INTEGERS = range(-(2**63), 2**63)
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class UnreadableJson(ValueError):
+    """These bytes are not JSON that this service keeps; the message says why and is safe to show."""
+
+
+def _once(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise UnreadableJson(f"the key {name[:80]!r} stands twice in one object")
+            seen.add(name)
+    return members
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20 or int(digits) not in _INTEGERS:
+        raise UnreadableJson(f"the integer {digits[:24]} is outside -2^63 … 2^63-1")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise UnreadableJson(f"the number {digits[:24]} is too large for a double")
+    return number
+
+
+def _constant(word: str) -> float:
+    raise UnreadableJson(f"{word} is not JSON")
+
+
+def _values(document: JsonValue) -> Iterator[tuple[JsonValue, int]]:
+    """Every value and key of the document with its depth, without recursion."""
+    waiting: list[tuple[JsonValue, int]] = [(document, 1)]
+    while waiting:
+        value, depth = waiting.pop()
+        yield value, depth
+        if isinstance(value, dict):
+            waiting.extend((member, depth + 1) for member in value.values())
+            waiting.extend((name, depth) for name in value)
+        elif isinstance(value, list):
+            waiting.extend((member, depth + 1) for member in value)
+
+
+def parse(body: bytes) -> JsonValue:
+    """Parse UTF-8 JSON; raises UnreadableJson for anything that Postgres JSONB or a double cannot hold.
+
+    Refused beyond RFC 8259: keys that stand twice, NaN and infinities, integers beyond 2^63, numbers beyond a
+    double, nesting beyond MAX_DEPTH, lone surrogates, U+0000.
+    """
+    try:
+        document: JsonValue = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_once,
+            parse_int=_integer,
+            parse_float=_number,
+            parse_constant=_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise UnreadableJson(f"not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise UnreadableJson(f"{error.msg} at line {error.lineno} column {error.colno}") from error
+    except RecursionError as error:
+        raise UnreadableJson(f"nested deeper than {MAX_DEPTH}") from error
+    for value, depth in _values(document):
+        if depth > MAX_DEPTH:
+            raise UnreadableJson(f"nested deeper than {MAX_DEPTH}")
+        if isinstance(value, str):
+            if "\x00" in value:
+                raise UnreadableJson("a string holds U+0000")
+            if not value.isascii() and _LONE_SURROGATE.search(value):
+                raise UnreadableJson("a string holds a lone surrogate")
+    return document

@@ -1,0 +1,1 @@
+"""Preference rows: validate them, pack them, unpack them."""

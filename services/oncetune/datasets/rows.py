@@ -1,0 +1,54 @@
+"""Preference rows from outside: each one is checked, and the first bad one is named by index and field."""
+
+from pydantic import JsonValue, ValidationError
+
+from oncetune.contracts.preferences import PreferencePair
+
+FIELDS = ("prompt", "chosen", "rejected")
+
+
+class BadRow(ValueError):
+    """A row that cannot be trained on; `str()` names its index (from 0), the field and what is expected."""
+
+
+def _is_blank(value: JsonValue) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def _check_text(index: int, field: str, value: JsonValue) -> None:
+    if value is None or value == "" or value == [] or _is_blank(value):
+        raise BadRow(f"row {index}: {field} is empty; give a non-empty text or a list of messages")
+    if not isinstance(value, str | list):
+        raise BadRow(f"row {index}: {field} is not a text or a list of messages")
+    if isinstance(value, list):
+        for turn, message in enumerate(value):
+            if not isinstance(message, dict) or set(message) != {"role", "content"}:
+                raise BadRow(f"row {index}: {field}[{turn}] is not an object with exactly role and content")
+            if _is_blank(message["content"]):
+                raise BadRow(f"row {index}: {field}[{turn}].content is empty")
+
+
+def validate_rows(rows: JsonValue, *, where: str = "dataset_inline") -> list[PreferencePair]:
+    """The rows of a dataset as pairs; raises BadRow for the first that is wrong, or when there is none."""
+    if not isinstance(rows, list):
+        raise BadRow(f"{where} is not an array of rows")
+    if not rows:
+        raise BadRow(f"{where} has no rows; give at least one of {{prompt, chosen, rejected}}")
+    pairs = []
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise BadRow(f"row {index}: not an object with prompt, chosen and rejected")
+        unknown = sorted(set(row) - set(FIELDS))
+        if unknown:
+            raise BadRow(f"row {index}: {unknown[0][:80]} is not a field of a row; use prompt, chosen and rejected")
+        for field in FIELDS:
+            if field not in row:
+                raise BadRow(f"row {index}: {field} is missing")
+            _check_text(index, field, row[field])
+        try:
+            pairs.append(PreferencePair.model_validate(row))
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("constrained", "tuple")))
+            raise BadRow(f"row {index}: {path}: {first['msg']}") from error
+    return pairs

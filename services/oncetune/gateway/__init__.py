@@ -1,0 +1,1 @@
+"""The contract with the gateway: who calls, and how a refusal looks."""

@@ -1,0 +1,53 @@
+"""Every refusal has one shape: `{"detail": "<sentence>", "code": "<snake_case word>"}`."""
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from oncetune.logs import log
+
+
+class Refusal(Exception):
+    """The request is answered with this status; `detail` is a sentence that says what to do."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: str
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.body = {"detail": detail, "code": code, **more}
+        self.headers = dict(headers or {})
+
+
+_WORDS = {404: "not_found", 405: "method_not_allowed"}
+
+
+def answer_refusals(app: FastAPI) -> None:
+    """Give every error of this app the contract's shape; FastAPI's 422 becomes 400, an absent database 503."""
+
+    @app.exception_handler(Refusal)
+    async def refused(_request: Request, refusal: Refusal) -> JSONResponse:
+        return JSONResponse(refusal.body, refusal.status, headers=refusal.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return JSONResponse({"detail": f"{where}: {first['msg']}", "code": "invalid_request"}, 400)
+
+    @app.exception_handler(HTTPException)
+    async def http(_request: Request, error: HTTPException) -> JSONResponse:
+        code = _WORDS.get(error.status_code, "http_error")
+        return JSONResponse({"detail": str(error.detail), "code": code}, error.status_code, headers=error.headers)
+
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(PoolTimeout)
+    async def away(_request: Request, error: Exception) -> JSONResponse:
+        log.warning("database.away", reason=type(error).__name__)
+        detail = "The database did not answer; whether the request took effect is unknown. Repeat it with its key."
+        return JSONResponse({"detail": detail, "code": "database_unavailable"}, 503, headers={"Retry-After": "5"})

@@ -1,0 +1,86 @@
+"""Probes: `/live` touches nothing, `/ready` and `/health` ask what this process needs to do its work."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+CHECK_SECONDS = 2.0
+Detail = dict[str, object]
+
+
+@dataclass
+class Health:
+    """What a process tells of itself. `database` raises or returns; `details` add words and may be empty."""
+
+    environment: str
+    database: Callable[[], None]
+    details: dict[str, Callable[[], object]] = field(default_factory=dict)
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="health"))
+
+
+def tell(app: FastAPI, health: Health) -> None:
+    """Add a service's health to its process; several services of one process share one report."""
+    known: Health | None = getattr(app.state, "health", None)
+    if known is None:
+        app.state.health = health
+    else:
+        known.details.update(health.details)
+
+
+def database_check(engine: Engine) -> Callable[[], None]:
+    """One trivial select; raises sqlalchemy's errors when the database is away."""
+
+    def check() -> None:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    return check
+
+
+routes = APIRouter(tags=["health"])
+
+
+@routes.get("/live")
+async def live() -> dict[str, str]:
+    """200 while the process runs; never asks the database, so that an outage restarts nothing."""
+    return {"status": "alive"}
+
+
+def _report(health: Health) -> tuple[int, Detail]:
+    try:
+        health.pool.submit(health.database).result(CHECK_SECONDS)
+        connected = True
+    except (SQLAlchemyError, NotInTime):
+        connected = False
+    report: Detail = {
+        "status": "healthy" if connected else "unhealthy",
+        "environment": health.environment,
+        "database": "connected" if connected else "disconnected",
+    }
+    if connected:
+        for name, detail in health.details.items():
+            try:
+                report[name] = health.pool.submit(detail).result(CHECK_SECONDS)
+            except (SQLAlchemyError, NotInTime):
+                report[name] = "unknown"
+    return (200 if connected else 503), report
+
+
+@routes.get("/health", response_model=None)
+def health(request: Request) -> JSONResponse:
+    """`{"status", "environment", "database", …}`; 503 with the same shape when the database is away."""
+    status, report = _report(request.app.state.health)
+    return JSONResponse(report, status)
+
+
+@routes.get("/ready", response_model=None)
+def ready(request: Request) -> JSONResponse:
+    """200 when this process can serve: its database answers."""
+    status, report = _report(request.app.state.health)
+    return JSONResponse({"status": "ready" if status == 200 else "not ready", "database": report["database"]}, status)

@@ -1,0 +1,31 @@
+"""Plain selects for whoever shows runs; nothing here decides anything."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlmodel import Session, col, select
+
+from oncetune.contracts.run import RunState
+from oncetune.ledger.tables import OutboxEvent, Run
+
+
+def find_run(session: Session, run_id: UUID) -> Run | None:
+    """The run; None when there is none of this id."""
+    return session.get(Run, run_id)
+
+
+def list_runs(
+    session: Session, *, limit: int, user_id: str | None = None, state: RunState | None = None, kb_id: str | None = None
+) -> Sequence[Run]:
+    """At most `limit` runs, newest first; None leaves a filter out."""
+    query = select(Run).order_by(col(Run.created_at).desc(), col(Run.id).desc()).limit(limit)
+    for column, wanted in ((Run.user_id, user_id), (Run.state, state), (Run.kb_id, kb_id)):
+        if wanted is not None:
+            query = query.where(col(column) == wanted)
+    return session.exec(query).all()
+
+
+def pending_events(session: Session, run_id: UUID) -> set[UUID]:
+    """Ids of the run's events that the relay has not confirmed yet; the journal may hold some of them already."""
+    query = select(OutboxEvent.event_id).where(OutboxEvent.run_id == run_id, col(OutboxEvent.confirmed_at).is_(None))
+    return set(session.exec(query).all())

@@ -1,0 +1,151 @@
+"""Record a request as one run, once: steps 1 of the room's protocol."""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from oncetune.contracts.preferences import PackedRows
+from oncetune.contracts.recipe import TrainingRecipe
+from oncetune.ledger.ids import new_event_id
+from oncetune.ledger.tables import RequestKey, Run
+from oncetune.postgres import statement
+
+SOURCE = "/oncetune/trigger"
+
+
+class RequestKeyReused(Exception):
+    """The key was used with another body: answer 422, the caller has a bug."""
+
+
+class RunActive(Exception):
+    """A run of this kb_id is queued or running: answer 429; `run_id` is set when it is the caller's own."""
+
+    def __init__(self, run_id: UUID | None) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a caller asked for, validated. `base_model` is the name that was asked, the recipe's is resolved."""
+
+    user_id: str
+    kb_id: str
+    exp_name: str
+    base_model: str
+    recipe: TrainingRecipe
+    rows: PackedRows
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True)
+class RequestAnswer:
+    """The run that answers the request; `replayed` when an earlier request with the same key made it."""
+
+    run_id: UUID
+    replayed: bool
+
+
+def accept(
+    session: Session, request: RunRequest, *, key: str | None, fingerprint: str, key_lifetime: timedelta
+) -> RequestAnswer:
+    """Record the run, or find the run that the same key made. Raises RequestKeyReused and RunActive.
+
+    Any number of callers may do this at once. Equal keys wait for one another for at most the session's
+    `lock_timeout`, after which sqlalchemy's OperationalError with sqlstate 55P03 comes (answer 409). Whatever is
+    raised, the transaction must be rolled back: then nothing of the request remains, its key included.
+    """
+    run_id = uuid4()
+    if key is not None and not _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime):
+        return RequestAnswer(_run_of_key(session, request.user_id, key, fingerprint), replayed=True)
+    session.execute(text("SET LOCAL lock_timeout = DEFAULT"))  # 55P03 means 409 on the key alone
+    _record_run(session, run_id, request)
+    _store_rows(session, request.rows)  # last: a refused request has written none of its megabytes
+    return RequestAnswer(run_id, replayed=False)
+
+
+def _claim_key(session: Session, user_id: str, key: str, fingerprint: str, run_id: UUID, lifetime: timedelta) -> bool:
+    session.execute(text("SET LOCAL lock_timeout = '5s'"))
+    row = session.execute(
+        statement("ledger", "claim_key"),
+        {
+            "user_id": user_id,
+            "key": key,
+            "fingerprint": fingerprint,
+            "run_id": run_id,
+            "ttl_seconds": lifetime.total_seconds(),
+        },
+    ).one_or_none()
+    return row is not None
+
+
+def _run_of_key(session: Session, user_id: str, key: str, fingerprint: str) -> UUID:
+    """A new statement, so a newer snapshot: it sees the winner that the claim's own could not."""
+    held = session.exec(select(RequestKey).where(RequestKey.user_id == user_id, RequestKey.key == key)).one()
+    if held.fingerprint != fingerprint:
+        raise RequestKeyReused
+    return held.run_id
+
+
+def _record_run(session: Session, run_id: UUID, request: RunRequest) -> None:
+    recipe = request.recipe.model_dump(mode="json")
+    payload = {  # the fields of contracts.events.RunRequested
+        "user_id": request.user_id,
+        "kb_id": request.kb_id,
+        "exp_name": request.exp_name,
+        "algo": request.recipe.algo,
+        "base_model": request.recipe.base_model,
+        "recipe_version": request.recipe.recipe_version,
+        "dataset_sha256": request.rows.sha256,
+        "dataset_rows": request.rows.row_count,
+        "hyperparameters": recipe["hyperparameters"],
+    }
+    parameters = {
+        "run_id": run_id,
+        "user_id": request.user_id,
+        "kb_id": request.kb_id,
+        "exp_name": request.exp_name,
+        "base_model": request.base_model,
+        "recipe": json.dumps(recipe),
+        "recipe_version": request.recipe.recipe_version,
+        "dataset_sha256": request.rows.sha256,
+        "traceparent": request.traceparent,
+        "event_id": new_event_id(),
+        "source": SOURCE,
+        "payload": json.dumps(payload),
+    }
+    for _ in range(2):  # once more if the run that stood in the way has ended by the time it is read
+        if session.execute(statement("ledger", "record_run"), parameters).one_or_none() is not None:
+            return
+        active = _active_run(session, request.kb_id)
+        if active is not None:
+            break
+    raise RunActive(active.id if active is not None and active.user_id == request.user_id else None)
+
+
+def _active_run(session: Session, kb_id: str) -> Run | None:
+    return session.exec(select(Run).where(Run.kb_id == kb_id, col(Run.state).in_(["queued", "running"]))).one_or_none()
+
+
+def _store_rows(session: Session, rows: PackedRows) -> None:
+    fresh = session.execute(
+        statement("ledger", "store_dataset"),
+        {"sha256": rows.sha256, "row_count": rows.row_count, "byte_count": rows.byte_count},
+    ).scalar_one()
+    if fresh:
+        session.execute(
+            statement("ledger", "store_chunk"),
+            [{"sha256": rows.sha256, "number": number, "content": chunk} for number, chunk in enumerate(rows.chunks)],
+        )
+
+
+def request_cancel(session: Session, run_id: UUID, *, requested_by: str) -> None:
+    """Stop a queued run at once; ask a running one, which learns of it with its next heartbeat. Repeats do nothing."""
+    session.execute(
+        statement("ledger", "request_cancel"),
+        {"run_id": run_id, "event_id": new_event_id(), "source": SOURCE, "requested_by": requested_by},
+    )

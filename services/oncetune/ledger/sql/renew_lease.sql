@@ -1,0 +1,19 @@
+-- Keep a lease and say how far the attempt is; every now and then (:event_id is not null) as an event, too.
+-- Fenced by attempt and state, not by expiry: an outage of the database is not the trainer's fault.
+-- No row back: unknown; ask read_lease_end.
+WITH renewed AS (
+    UPDATE ledger.run
+       SET lease_expires_at = clock_timestamp() + make_interval(secs => lease_seconds), renewals = renewals + 1,
+           progress = COALESCE(CAST(:progress AS jsonb), progress),
+           position = position + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END,
+           progress_events = progress_events + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END
+     WHERE id = :run_id AND attempt = :attempt AND state = 'running'
+ RETURNING id, attempt, position, traceparent, cancel_requested_at
+), announced AS (
+    INSERT INTO ledger.outbox (event_id, run_id, position, type, source, traceparent, payload)
+    SELECT CAST(:event_id AS uuid), id, position, 'run.progress', :source, traceparent,
+           CAST(:event_payload AS jsonb) || jsonb_build_object('attempt', attempt)
+      FROM renewed
+     WHERE CAST(:event_id AS uuid) IS NOT NULL
+)
+SELECT cancel_requested_at IS NOT NULL AS cancel_requested FROM renewed

@@ -1,0 +1,91 @@
+"""The ledger's tables as they are read. The migrations are the truth about them; a test compares the two."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Column, DateTime, LargeBinary, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from oncetune.contracts.run import RunState
+
+
+def _time(*, nullable: bool = True) -> Any:
+    return Field(default=None, sa_column=Column(DateTime(timezone=True), nullable=nullable))
+
+
+class Run(SQLModel, table=True):
+    """A recorded request and where it stands."""
+
+    __table_args__ = {"schema": "ledger"}
+
+    id: UUID = Field(sa_column=Column(Uuid, primary_key=True))
+    user_id: str = Field(sa_type=Text)
+    kb_id: str = Field(sa_type=Text)
+    exp_name: str = Field(sa_type=Text)
+    base_model: str = Field(sa_type=Text)  # as it was requested
+    recipe: dict[str, Any] = Field(sa_type=JSONB)
+    recipe_version: int
+    dataset_sha256: str = Field(sa_type=Text)
+    state: RunState = Field(sa_type=Text)
+    position: int  # of its newest event
+    attempt: int
+    strikes: int
+    available_at: datetime = _time(nullable=False)
+    lease_owner: str | None = Field(default=None, sa_type=Text)
+    lease_expires_at: datetime | None = _time()
+    renewals: int = 0
+    progress: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    cancel_requested_at: datetime | None = _time()
+    ended_by: UUID | None = Field(default=None, sa_column=Column(Uuid))
+    metrics: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    error: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    artifact_uri: str | None = Field(default=None, sa_type=Text)
+    adapter_sha256: str | None = Field(default=None, sa_type=Text)
+    created_at: datetime = _time(nullable=False)
+    started_at: datetime | None = _time()
+    finished_at: datetime | None = _time()
+
+
+class OutboxEvent(SQLModel, table=True):
+    """An event of a run, kept until the journal holds it."""
+
+    __tablename__ = "outbox"
+    __table_args__ = {"schema": "ledger"}
+
+    event_id: UUID = Field(sa_column=Column(Uuid, primary_key=True))
+    run_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
+    position: int
+    type: str = Field(sa_type=Text)
+    source: str = Field(sa_type=Text)
+    traceparent: str | None = Field(default=None, sa_type=Text)
+    payload: dict[str, Any] = Field(sa_type=JSONB)
+    occurred_at: datetime = _time(nullable=False)
+    publishes: int = 0
+    publish_after: datetime = _time(nullable=False)
+    confirmed_at: datetime | None = _time()
+
+
+class RequestKey(SQLModel, table=True):
+    """Which run an Idempotency-Key of a user answered with."""
+
+    __tablename__ = "request_key"
+    __table_args__ = {"schema": "ledger"}
+
+    user_id: str = Field(sa_column=Column(Text, primary_key=True))
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    fingerprint: str = Field(sa_type=Text)
+    run_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
+    expires_at: datetime = _time(nullable=False)
+
+
+class DatasetChunk(SQLModel, table=True):
+    """One zlib-compressed piece of a dataset's canonical JSONL."""
+
+    __tablename__ = "dataset_chunk"
+    __table_args__ = {"schema": "ledger"}
+
+    sha256: str = Field(sa_column=Column(Text, primary_key=True))
+    number: int = Field(primary_key=True)
+    content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))

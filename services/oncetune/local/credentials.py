@@ -1,0 +1,43 @@
+"""The secrets of one machine: made once, kept in the data folder, readable by their owner only."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What the gateway signs with, and the two tokens by which sidecar and application know each other."""
+
+    gateway_secret: str
+    app_token: str
+    dapr_token: str
+
+
+def credentials(data: Path) -> Credentials:
+    """Read the secrets of this data folder; what is missing is made. Raises OSError."""
+    folder = data / "secrets"
+    return Credentials(
+        _made_once(folder / "gateway"), _made_once(folder / "app-token"), _made_once(folder / "dapr-token")
+    )
+
+
+def read_gateway_secret(data: Path) -> str | None:
+    """The gateway secret of a stack that was started on this data folder; None when there is none to read."""
+    try:
+        return (data / "secrets" / "gateway").read_text("ascii").strip() or None
+    except OSError:
+        return None
+
+
+def _made_once(path: Path) -> str:
+    if path.exists() and (kept := path.read_text("ascii").strip()):
+        return kept
+    made = secrets.token_urlsafe(32)
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(made)
+    new.rename(path)  # whole or not at all
+    return made

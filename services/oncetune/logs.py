@@ -1,0 +1,78 @@
+"""One line an event: JSON for machines, readable on a terminal. An event name and fields, never a sentence.
+
+`run_id` is bound once, with `about`, for everything that happens inside. Secrets and dataset text are never logged:
+fields whose name speaks of a secret are masked here as the last line of defence.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+_SECRET_WORDS = ("secret", "token", "signature", "password", "authorization")
+
+
+def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for name in event:
+        if any(word in name.lower() for word in _SECRET_WORDS) and not name.endswith("_per_second"):
+            event[name] = "***"
+    return event
+
+
+def configure_logs(service: str, *, json: bool | None = None) -> None:
+    """Send every line of this process, the libraries' included, to standard error in one form.
+
+    `json=None` means JSON unless standard error is a terminal.
+    """
+    as_json = not sys.stderr.isatty() if json is None else json
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        _name_service(service),
+        _mask,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(timestamp_key="ts")
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *([structlog.processors.dict_tracebacks] if as_json else []),
+                renderer,
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "alembic.runtime.migration"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _name_service(service: str) -> structlog.typing.Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {"ts": event.pop("ts", None), "level": event.pop("level", None), "svc": service, **event}
+
+    return add
+
+
+@contextmanager
+def about(**fields: object) -> Iterator[None]:
+    """Everything logged inside carries these fields, `run_id` say."""
+    with structlog.contextvars.bound_contextvars(**fields):
+        yield

@@ -1,0 +1,77 @@
+"""Postgres and nothing of ours: connect as a role, one transaction per unit of work, statements from .sql files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from sqlalchemy import Engine, TextClause, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import NullPool
+from sqlmodel import Session
+
+# Below a third of the default lease of 30 s: a cut line is noticed while the lease can still be saved.
+_DETECT_CUT_LINE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "3",
+    "keepalives_interval": "2",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "8000",
+}
+
+
+def sqlalchemy_url(database_url: str) -> str:
+    """`postgresql://…` as its users write it, with the driver's name that SQLAlchemy wants."""
+    return make_url(database_url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def connect(
+    database_url: str, *, role: str | None, pool_size: int, statement_timeout: timedelta = timedelta(seconds=15)
+) -> Engine:
+    """A pool of at most `pool_size` connections that act as `role`; nothing is opened yet. 0 keeps none open.
+
+    `database_url` may log in as any member of `role`. Times are UTC. A waiting caller gets sqlalchemy's
+    TimeoutError after 5 s. `role=None` keeps the login's own rights (migrations, tests).
+    """
+    milliseconds = int(statement_timeout.total_seconds() * 1000)
+    options = f"-c timezone=UTC -c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=30000"
+    pool: dict[str, Any] = (
+        {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800}
+        if pool_size
+        else {"poolclass": NullPool}
+    )
+    engine = create_engine(
+        sqlalchemy_url(database_url),
+        **pool,
+        connect_args=_DETECT_CUT_LINE
+        | {"options": options, "application_name": f"{role or 'oncetune'}", "autocommit": False},
+    )
+
+    if role is not None:
+
+        @event.listens_for(engine, "connect")
+        def _become(connection: DBAPIConnection, _record: object) -> None:
+            connection.cursor().execute(f'SET SESSION ROLE "{role}"')
+            connection.commit()
+
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """One unit of work: commits on a clean exit, rolls back on any exception."""
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@cache
+def statement(room: str, name: str) -> TextClause:
+    """The statement in `<room>/sql/<name>.sql`; parameters are written `:name`."""
+    return text((files("oncetune") / room / "sql" / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+def printable(database_url: str) -> str:
+    """The URL without its password, for logs and errors."""
+    return make_url(database_url).render_as_string(hide_password=True)

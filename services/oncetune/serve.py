@@ -1,0 +1,74 @@
+"""One process, one or more services: compose their routes, subscriptions and loops, and serve them.
+
+Each service's `main.py` has two functions: `mount(app, dapr)` adds routes and subscriptions, `running(app)` is a
+context manager around its engine and loops. The trainer is served alone: with status in one process both would
+consume `run.requested` as one Dapr application, and each event would reach only one of them.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+
+import anyio.to_thread
+import uvicorn
+from dapr.ext.fastapi import DaprApp
+from fastapi import FastAPI
+
+from oncetune import health
+from oncetune.contracts.topics import app_id
+from oncetune.dapr import RequireAppToken
+from oncetune.gateway.errors import answer_refusals
+from oncetune.logs import configure_logs, log
+from oncetune.status import main as status
+from oncetune.trainer import main as trainer
+from oncetune.trigger import main as trigger
+
+SERVICES = {"trigger": trigger, "status": status, "trainer": trainer}
+THREADS = 10  # of the routes; each service's pool of connections for them has the same size
+
+
+class BadService(ValueError):
+    """These services cannot be served by one process; the message says which can."""
+
+
+def create_app(names: tuple[str, ...]) -> FastAPI:
+    """The app of these services. Settings are read from the environment when it starts, not before."""
+    if not names or set(names) - set(SERVICES) or len(set(names)) != len(names):
+        raise BadService(f"choose from {', '.join(SERVICES)}")
+    if "trainer" in names and len(names) > 1:
+        raise BadService("serve the trainer in a process of its own")
+    modules = [SERVICES[name] for name in names]
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        with ExitStack() as services:
+            for module in modules:
+                services.enter_context(module.running(app))
+            log.info("service.started", services=list(names), app_id=app_id(names))
+            yield
+            log.info("service.stopping", services=list(names))
+
+    app = FastAPI(title="oncetune " + " and ".join(names), lifespan=lifespan)
+    answer_refusals(app)
+    app.include_router(health.routes)
+    dapr = DaprApp(app)
+    for module in modules:
+        module.mount(app, dapr)
+    app.state.app_token = _app_token()
+    app.add_middleware(RequireAppToken, token=app.state.app_token)
+    return app
+
+
+def _app_token() -> str:
+    token = os.environ.get("APP_API_TOKEN", "")
+    if not token:
+        raise BadService("set APP_API_TOKEN: the sidecar (or the direct hand-over) proves itself with it")
+    return token
+
+
+def serve(names: tuple[str, ...], *, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; returns after every loop has ended."""
+    configure_logs("+".join(names))
+    app = create_app(names)
+    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=10)

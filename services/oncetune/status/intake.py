@@ -1,0 +1,101 @@
+"""From what was delivered to the journal, and back to one answer for each: what the subscriptions do.
+
+One log line for each event of each delivery tells its `outcome`.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from oncetune.contracts.envelope import Envelope
+from oncetune.dapr import Reply
+from oncetune.logs import log
+from oncetune.postgres import transaction
+from oncetune.status.deliveries import Unreadable, read_one
+from oncetune.status.journal import Counted, Outcome, append_events, count_deliveries, keep_dead_letter
+
+REPLY = {
+    Outcome.OK: Reply.SUCCESS,
+    Outcome.DUPLICATE: Reply.SUCCESS,
+    Outcome.CONFLICT: Reply.SUCCESS,
+    Outcome.INVALID: Reply.DROP,
+    Outcome.RETRY: Reply.RETRY,
+}
+COUNTED = (Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.INVALID)
+
+
+def journal(engine: Engine, delivered: Sequence[Envelope | Unreadable]) -> list[Reply]:
+    """Journal what can be read and answer each, in order. Never raises for content or for an absent database."""
+    readable = iter(_append(engine, [event for event in delivered if isinstance(event, Envelope)]))
+    outcomes = [next(readable) if isinstance(event, Envelope) else Outcome.INVALID for event in delivered]
+    for event, outcome in zip(delivered, outcomes, strict=True):
+        _tell(event, outcome)
+    counted = [
+        Counted(event.event_id, outcome, event.run_id)
+        for event, outcome in zip(delivered, outcomes, strict=True)
+        if outcome in COUNTED
+    ]
+    _count(engine, counted)
+    return [REPLY[outcome] for outcome in outcomes]
+
+
+def store_dead_letter(engine: Engine, topic: str, body: bytes) -> Reply:
+    """Keep a dead letter of `topic`, whatever its bytes are; RETRY while the database is away."""
+    event = read_one(body)
+    reason = event.reason if isinstance(event, Unreadable) else "readable, but its deliveries failed"
+    try:
+        with transaction(engine) as session:
+            sha256 = keep_dead_letter(session, topic=topic, body=body, reason=reason)
+    except (DBAPIError, PoolTimeout) as error:
+        log.warning("dead_letter.retry", topic=topic, reason=type(error).__name__, **_ids(event))
+        return Reply.RETRY
+    log.warning(
+        "dead_letter.stored", outcome=Outcome.DEAD_LETTER, topic=topic, sha256=sha256, reason=reason, **_ids(event)
+    )
+    _count(engine, [Counted(event.event_id, Outcome.DEAD_LETTER, event.run_id)])
+    return Reply.SUCCESS
+
+
+def _append(engine: Engine, events: Sequence[Envelope]) -> list[Outcome]:
+    if not events:
+        return []
+    try:
+        with transaction(engine) as session:
+            return append_events(session, events)
+    except DataError:  # Postgres cannot hold one of them, for a reason that the strict parser does not know
+        if len(events) == 1:
+            return [Outcome.INVALID]
+        return [outcome for event in events for outcome in _append(engine, [event])]
+    except (DBAPIError, PoolTimeout) as error:  # away, a deadlock, out of time: the event is not at fault
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        log.warning("journal.unavailable", reason=type(cause).__name__, events=len(events))
+        return [Outcome.RETRY] * len(events)
+
+
+def _count(engine: Engine, counted: Sequence[Counted]) -> None:
+    if not counted:
+        return
+    try:
+        with transaction(engine) as session:
+            count_deliveries(session, counted)
+    except (DBAPIError, PoolTimeout) as error:  # telemetry: the journal has what matters
+        log.warning("delivery.uncounted", reason=type(error).__name__, deliveries=len(counted))
+
+
+def _ids(event: Envelope | Unreadable) -> dict[str, str | None]:
+    return {"event_id": str(event.event_id), "run_id": str(event.run_id) if event.run_id else None}
+
+
+def _tell(event: Envelope | Unreadable, outcome: Outcome) -> None:
+    if isinstance(event, Unreadable):
+        log.warning("event.invalid", outcome=outcome, reason=event.reason, **_ids(event))
+        return
+    fields = {"outcome": outcome, "type": event.type, "position": event.position, **_ids(event)}
+    if outcome is Outcome.CONFLICT:  # an alarm: the relay cannot confirm its own event any more
+        log.error("event.conflict", hash=event.content_hash, **fields)
+    elif outcome in (Outcome.INVALID, Outcome.RETRY):
+        log.warning(f"event.{outcome}", **fields)
+    else:
+        log.info("event.processed", **fields)

@@ -1,0 +1,40 @@
+"""Status's wiring: settings, engine, subscriptions, routes. It has no loops."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from dapr.ext.fastapi import DaprApp
+from fastapi import FastAPI
+
+from oncetune.gateway.settings import GatewaySettings
+from oncetune.health import Health, database_check, tell
+from oncetune.postgres import connect
+from oncetune.status.routes import routes
+from oncetune.status.settings import StatusSettings
+from oncetune.status.subscriptions import subscribe
+
+ROLE = "oncetune_status"
+POOL = 10  # as many as the routes have threads
+# Waiting for a connection (5 s) and two statements end before the sidecar's patience does (20 s).
+STATEMENT_TIMEOUT = timedelta(seconds=7)
+
+
+def mount(app: FastAPI, dapr: DaprApp) -> None:
+    """Add the subscriptions and the reading routes."""
+    subscribe(app, dapr)
+    app.include_router(routes)
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[None]:
+    """Serve with settings from the environment; on exit the engine is closed."""
+    settings = StatusSettings()
+    app.state.gateway = GatewaySettings()
+    engine = connect(settings.database_url, role=ROLE, pool_size=POOL, statement_timeout=STATEMENT_TIMEOUT)
+    app.state.status = engine
+    tell(app, Health(settings.environment, database_check(engine)))
+    try:
+        yield
+    finally:
+        engine.dispose()

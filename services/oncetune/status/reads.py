@@ -1,0 +1,34 @@
+"""What the journal tells of a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, func, select
+
+from oncetune.ledger.reads import pending_events
+from oncetune.ledger.tables import Run
+from oncetune.status.journal import Outcome
+from oncetune.status.tables import Delivery, JournalEntry
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The audit trail of a run, in the order of its positions."""
+
+    entries: Sequence[JournalEntry]
+    gapless: bool  # positions 1, 2, 3 … once each, and whatever the ledger has beyond them is on its way
+    duplicates: int  # repeated deliveries that were dropped
+    pending: int  # events of the ledger that the journal does not hold yet
+
+
+def read_trail(session: Session, run: Run) -> Trail:
+    """The trail of `run`, which was read before: events since then may be in the trail already."""
+    unconfirmed = pending_events(session, run.id)  # before the journal: what arrives in between counts as arrived
+    newest = (col(JournalEntry.position), col(JournalEntry.received_at))
+    entries = session.exec(select(JournalEntry).where(JournalEntry.run_id == run.id).order_by(*newest)).all()
+    pending = len(unconfirmed - {entry.event_id for entry in entries})
+    counted = select(func.coalesce(func.sum(Delivery.count), 0)).where(
+        Delivery.run_id == run.id, Delivery.outcome == Outcome.DUPLICATE
+    )
+    whole = [entry.position for entry in entries] == list(range(1, len(entries) + 1))
+    return Trail(entries, whole and len(entries) + pending >= run.position, int(session.exec(counted).one()), pending)

@@ -1,0 +1,107 @@
+"""HTTP out: where a run stands, the newest runs, a run's audit trail (GATEWAY_CONTRACT, section 3)."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from sqlmodel import Session
+
+from oncetune.contracts.run import RunState
+from oncetune.gateway.callers import SignedCaller
+from oncetune.gateway.claims import Caller
+from oncetune.gateway.errors import Refusal
+from oncetune.ledger.reads import find_run, list_runs
+from oncetune.ledger.tables import Run
+from oncetune.postgres import transaction
+from oncetune.status.reads import read_trail
+from oncetune.status.tables import JournalEntry
+
+routes = APIRouter(tags=["runs"])
+Document = dict[str, Any]
+
+
+KbId = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+@routes.get("/runs/{run_id}")
+def show_run(run_id: str, caller: SignedCaller, request: Request) -> Document:
+    """Where the run stands; 404 when there is none, or none of this caller's."""
+    with transaction(request.app.state.status) as session:
+        run = _visible_run(session, run_id, caller)
+    return _document(run)
+
+
+@routes.get("/runs")
+def show_runs(
+    caller: SignedCaller, request: Request, limit: Limit = 50, state: RunState | None = None, kb_id: KbId = None
+) -> Document:
+    """The newest runs: all of them for an admin, else the caller's own."""
+    user_id = None if caller.admin else caller.user_id
+    with transaction(request.app.state.status) as session:
+        runs = list_runs(session, limit=limit, user_id=user_id, state=state, kb_id=kb_id)
+    return {"runs": [_document(run) for run in runs]}
+
+
+@routes.get("/runs/{run_id}/events")
+def show_events(run_id: str, caller: SignedCaller, request: Request) -> Document:
+    """The run's audit trail, and what was dropped or is still on its way."""
+    with transaction(request.app.state.status) as session:
+        run = _visible_run(session, run_id, caller)
+        trail = read_trail(session, run)
+    return {
+        "run_id": str(run.id),
+        "events": [_event(entry) for entry in trail.entries],
+        "gapless": trail.gapless,
+        "duplicates": trail.duplicates,
+        "pending": trail.pending,
+    }
+
+
+def _visible_run(session: Session, run_id: str, caller: Caller) -> Run:
+    try:
+        run = find_run(session, UUID(run_id))
+    except ValueError:
+        run = None
+    if run is None or not (caller.admin or run.user_id == caller.user_id):
+        raise Refusal(404, "run_not_found", "There is no such run")
+    return run
+
+
+def _seconds(time: datetime | None) -> int | None:
+    return None if time is None else int(time.timestamp())
+
+
+def _document(run: Run) -> Document:
+    """The contract's answer, with what is not known yet left out."""
+    artifact = {"uri": run.artifact_uri, "sha256": run.adapter_sha256} if run.artifact_uri else None
+    known = {
+        "run_id": str(run.id),
+        "status": run.state,
+        "metrics": run.metrics,
+        "started_at": _seconds(run.started_at),
+        "finished_at": _seconds(run.finished_at),
+        "error": run.error,
+        "kb_id": run.kb_id,
+        "exp_name": run.exp_name,
+        "base_model": run.base_model,
+        "attempt": run.attempt,
+        "strikes": run.strikes,
+        "progress": run.progress if run.state == RunState.RUNNING else None,
+        "artifact": artifact,
+        "created_at": _seconds(run.created_at),
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _event(entry: JournalEntry) -> Document:
+    data = entry.event["data"]
+    return {
+        "position": entry.position,
+        "type": entry.type,
+        "event_id": str(entry.event_id),
+        "occurred_at": data.get("occurred_at", entry.event.get("time")),
+        "received_at": entry.received_at.isoformat(),
+        "data": data,
+    }

@@ -1,0 +1,1 @@
+"""Dapr → claim → child process → ledger. One attempt at a time; this room never imports torch."""

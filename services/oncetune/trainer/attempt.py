@@ -1,0 +1,199 @@
+"""One attempt at a run, from its lease to its end: stage, train, publish, finish."""
+
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from pydantic import JsonValue, ValidationError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from oncetune.artifacts.folder import Published, discard, keep_log, publish_adapter
+from oncetune.contracts.progress import REFUSED_EXIT, Finished, Refused
+from oncetune.contracts.recipe import TrainingRecipe
+from oncetune.datasets.packing import BrokenDataset, unpack_rows
+from oncetune.ledger.ids import new_event_id
+from oncetune.ledger.leases import EndReason, Lease, LeaseLost, end_lease, finish_run, read_rows
+from oncetune.logs import log
+from oncetune.postgres import transaction
+from oncetune.trainer.child import LOG_NAME, Child
+from oncetune.trainer.heartbeat import Heartbeat, Verdict
+from oncetune.trainer.settings import TrainerSettings
+
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The recipe cannot succeed, on any attempt."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The attempt ended without a result. `reason=None`: the run is not ours any more."""
+
+    reason: EndReason | None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Success:
+    """The child finished; its adapter waits in the staging folder."""
+
+    metrics: dict[str, JsonValue]
+
+
+@dataclass
+class Attempt:
+    """Runs in the worker's thread; `stop` is set by SIGTERM. `beats` is an engine that keeps no connection open."""
+
+    engine: Engine
+    beats: Engine
+    settings: TrainerSettings
+    lease: Lease
+    stop: threading.Event
+    folder: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder = self.settings.staging / str(self.lease.run_id) / str(self.lease.attempt)
+
+    def run(self) -> None:
+        """Try once. Nothing is raised for what can happen to a run; its end is in the ledger, or will be again."""
+        patience = self.settings.lease + self.settings.outage_grace
+        heartbeat = Heartbeat(self.beats, self.lease, every=self.settings.renew_every, patience=patience)
+        published: Published | None = None
+        try:
+            with heartbeat:
+                outcome = self._train(heartbeat)
+                if isinstance(outcome, Success):
+                    published, outcome = self._publish(outcome)
+            self._close(outcome, published)
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _stage(self) -> Failure | None:
+        """Write recipe and rows where the child finds them."""
+        try:
+            recipe = TrainingRecipe.model_validate(self.lease.recipe)
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"])
+            return Failure("bad_recipe", f"The recipe cannot be read: {where}")
+        with transaction(self.engine) as session:
+            chunks = read_rows(session, recipe.dataset_sha256)
+        self.engine.dispose()  # no connection is held while the child trains
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        try:
+            (self.folder / "dataset.jsonl").write_bytes(unpack_rows(chunks, sha256=recipe.dataset_sha256))
+        except BrokenDataset as error:
+            return Failure("broken_dataset", str(error))
+        (self.folder / "recipe.json").write_text(recipe.model_dump_json())
+        return None
+
+    def _train(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
+        try:
+            failure = self._stage()
+        except SQLAlchemyError as error:
+            return Stopped(EndReason.RELEASED, type(error).__name__)
+        except OSError as error:
+            return Stopped(EndReason.NOT_STORED, f"staging: {error.strerror}")
+        if failure is not None:
+            return failure
+
+        with Child(
+            self.folder,
+            model_cache=self.settings.model_cache,
+            grace=self.settings.child_grace,
+            on_progress=heartbeat.tell,
+        ) as child:
+            log.info("training.started", attempt=self.lease.attempt, pid=child.pid)
+            while (status := child.wait(LOOK_SECONDS)) is None:
+                if heartbeat.judged.is_set() or self.stop.is_set():
+                    break
+        return self._judge(status, child.result, heartbeat.verdict)
+
+    def _judge(
+        self, status: int | None, result: Finished | Refused | None, verdict: Verdict | None
+    ) -> Success | Failure | Stopped:
+        if status == 0 and isinstance(result, Finished):
+            return Success(result.metrics)
+        if verdict is Verdict.LOST:
+            return Stopped(None)
+        if status == REFUSED_EXIT and isinstance(result, Refused):
+            return Failure(result.code, result.message)
+        if verdict is Verdict.CANCELLED:
+            return Stopped(EndReason.CANCELLED)
+        if status is None:
+            return Stopped(EndReason.RELEASED)
+        return Stopped(EndReason.CHILD_DIED, f"The training process ended with exit status {status}")
+
+    def _publish(self, success: Success) -> tuple[Published | None, Success | Stopped]:
+        try:
+            adapter = self.folder / "adapter"
+            published = publish_adapter(self.settings.artifacts, self.lease.run_id, self.lease.attempt, adapter)
+        except OSError as error:
+            return None, Stopped(EndReason.NOT_STORED, f"The adapter could not be stored: {error.strerror}")
+        return published, success
+
+    def _close(self, outcome: Success | Failure | Stopped, published: Published | None) -> None:
+        """Tell the ledger, and again while the database is away: a finished adapter is never thrown away unasked."""
+        event_id = new_event_id()
+        self._keep_log()
+        while True:
+            try:
+                state = self._tell(outcome, published, event_id)
+                log.info("attempt.ended", attempt=self.lease.attempt, outcome=type(outcome).__name__, state=state)
+                return
+            except LeaseLost:
+                log.warning("lease.lost", attempt=self.lease.attempt, outcome="stale")
+                if published is not None:
+                    discard(self.settings.artifacts, self.lease.run_id, self.lease.attempt)
+                return
+            except SQLAlchemyError as error:
+                log.warning("attempt.not_ended", attempt=self.lease.attempt, reason=type(error).__name__)
+                if self.stop.is_set() and not isinstance(outcome, Success):
+                    return  # told to stop: the lease expires by itself
+                time.sleep(1)
+
+    def _tell(self, outcome: Success | Failure | Stopped, published: Published | None, event_id: UUID) -> str | None:
+        with transaction(self.engine) as session:
+            match outcome:
+                case Success(metrics):
+                    assert published is not None
+                    return finish_run(
+                        session,
+                        self.lease,
+                        event_id=event_id,
+                        state="completed",
+                        metrics=metrics,
+                        artifact_uri=published.uri,
+                        adapter_sha256=published.sha256,
+                    )
+                case Failure(code, message):
+                    error = {"code": code, "message": message}
+                    return finish_run(session, self.lease, event_id=event_id, state="failed", error=error)
+                case Stopped(reason, message):
+                    if reason is None:
+                        raise LeaseLost
+                    return end_lease(
+                        session,
+                        self.lease.run_id,
+                        self.lease.attempt,
+                        reason=reason,
+                        rule=self.settings.strikes,
+                        message=message,
+                    )
+
+    def _keep_log(self) -> None:
+        training_log = self.folder / LOG_NAME
+        try:
+            if training_log.exists():
+                keep_log(self.settings.artifacts, self.lease.run_id, self.lease.attempt, training_log)
+        except OSError as error:
+            log.warning("log.not_kept", reason=error.strerror)

@@ -1,0 +1,91 @@
+"""The heartbeat of one attempt: a thread that renews its lease, carries progress, and learns of its end."""
+
+import threading
+import time
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from enum import StrEnum
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from oncetune.contracts.progress import Progress
+from oncetune.ledger.leases import Lease, LeaseLost, holds_lease, renew_lease
+from oncetune.logs import log
+from oncetune.postgres import transaction
+
+MAX_PROGRESS_EVENTS = 20  # an attempt; each heartbeat overwrites the run's progress all the same
+
+
+class Verdict(StrEnum):
+    """Why an attempt has to stop."""
+
+    LOST = "lost"  # another attempt owns the run, or it has ended
+    CANCELLED = "cancelled"
+    OUTAGE = "outage"  # the database was away for longer than lease and grace
+
+
+class Heartbeat(AbstractContextManager["Heartbeat"]):
+    """Beats at once and then every `every`, until the block is left; `judged` is set with the verdict."""
+
+    def __init__(self, engine: Engine, lease: Lease, *, every: timedelta, patience: timedelta) -> None:
+        self._engine = engine
+        self._lease = lease
+        self._every = every.total_seconds()
+        self._patience = patience.total_seconds()
+        self._told = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{lease.run_id}", daemon=True)
+        self._progress: Progress | None = None
+        self.verdict: Verdict | None = None
+        self.judged = threading.Event()
+
+    def __enter__(self) -> "Heartbeat":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def tell(self, progress: Progress) -> None:
+        """What the child said last; the next beat carries it. Any thread may call this."""
+        self._progress = progress
+
+    def stop(self) -> None:
+        """No beat is in flight after this: a finish that follows cannot be mistaken for a lost lease."""
+        self._stop.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        last_success = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                self._renew()
+                last_success = time.monotonic()
+            except SQLAlchemyError as error:
+                log.warning("lease.not_renewed", attempt=self._lease.attempt, reason=type(error).__name__)
+                if time.monotonic() - last_success > self._patience:
+                    self._judge(Verdict.OUTAGE)
+            if self.verdict is not None:
+                return
+            self._stop.wait(self._every)
+
+    def _renew(self) -> None:
+        progress = self._progress
+        mark = MAX_PROGRESS_EVENTS * progress.step // progress.steps if progress and progress.steps else 0
+        try:
+            with transaction(self._engine) as session:
+                cancelled = renew_lease(session, self._lease, progress=progress, as_event=mark > self._told)
+            self._told = max(self._told, mark)
+        except LeaseLost:  # no row back means unknown: read before believing it
+            with transaction(self._engine) as session:
+                held = holds_lease(session, self._lease)
+            if not held:
+                self._judge(Verdict.LOST)
+            return
+        if cancelled:
+            self._judge(Verdict.CANCELLED)
+
+    def _judge(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.judged.set()

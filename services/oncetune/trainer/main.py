@@ -1,0 +1,38 @@
+"""Trainer's wiring: settings, engines, the slot, the worker."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dapr.ext.fastapi import DaprApp
+from fastapi import FastAPI
+
+from oncetune.health import Health, database_check, tell
+from oncetune.postgres import connect
+from oncetune.trainer.settings import TrainerSettings
+from oncetune.trainer.slot import Slot
+from oncetune.trainer.subscriptions import subscribe
+from oncetune.trainer.worker import Worker
+
+ROLE = "oncetune_trainer"
+
+
+def mount(_app: FastAPI, dapr: DaprApp) -> None:
+    """The trainer has one subscription and no routes of its own."""
+    subscribe(dapr)
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[None]:
+    """Claim and train with settings from the environment; on exit the child is reaped and the run released."""
+    settings = TrainerSettings()
+    engine = connect(settings.database_url, role=ROLE, pool_size=2)
+    beats = connect(settings.database_url, role=ROLE, pool_size=0)
+    slot = Slot(engine, worker=settings.name, lease=settings.lease)
+    app.state.slot = slot
+    tell(app, Health(settings.environment, database_check(beats), {"worker": lambda: settings.name}))
+    try:
+        with Worker(engine, beats, slot, settings):
+            yield
+    finally:
+        engine.dispose()
+        beats.dispose()

@@ -1,0 +1,44 @@
+"""Trainer's settings, read once in `main.py`."""
+
+import os
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from oncetune.ledger.leases import StrikeRule
+
+
+class TrainerSettings(BaseSettings):
+    """`ONCETUNE_TRAINER_…`. Durations are seconds or ISO 8601 (`PT30S`)."""
+
+    model_config = SettingsConfigDict(env_prefix="ONCETUNE_TRAINER_", frozen=True, populate_by_name=True)
+
+    database_url: Annotated[str, Field(validation_alias="DATABASE_URL")]
+    environment: Annotated[Literal["local", "production"], Field(validation_alias="ONCETUNE_ENVIRONMENT")] = (
+        "production"
+    )
+    artifacts: Annotated[Path, Field(validation_alias="ONCETUNE_ARTIFACTS")]  # where published adapters live
+    model_cache: Annotated[Path, Field(validation_alias="ONCETUNE_MODEL_CACHE")]  # converted models
+    staging: Path  # attempts in work: a folder of this trainer alone, emptied when it starts
+    name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+
+    lease: timedelta = timedelta(seconds=30)
+    renew_every: timedelta = timedelta(seconds=5)
+    poll_every: timedelta = timedelta(seconds=1)  # a message may be lost, the poll may not
+    outage_grace: timedelta = timedelta(minutes=10)  # how long a child trains on while the database is away
+    child_grace: timedelta = timedelta(seconds=5)  # between SIGTERM and SIGKILL of the child
+    max_strikes: Annotated[int, Field(ge=1, validation_alias="ONCETUNE_TRIGGER_MAX_STRIKES")] = 3
+
+    @model_validator(mode="after")
+    def _two_renewals_may_fail(self) -> Self:
+        if self.renew_every * 3 > self.lease:
+            raise ValueError("renew_every must fit three times into lease")
+        return self
+
+    @property
+    def strikes(self) -> StrikeRule:
+        return StrikeRule(self.max_strikes)

@@ -1,0 +1,41 @@
+"""`run.requested` as a trainer takes it: a hint to claim that run now. The ledger decides, the journal audits."""
+
+from typing import Annotated
+
+from dapr.ext.fastapi import DaprApp
+from fastapi import Depends, Request
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from oncetune.contracts.envelope import UnreadableEvent, read_envelope
+from oncetune.contracts.topics import DEAD_LETTER, PUBSUB, ROUTE, RUN_REQUESTED
+from oncetune.dapr import Reply, delivered
+from oncetune.logs import about, log
+from oncetune.trainer.slot import Offer, Slot
+
+
+def subscribe(dapr: DaprApp) -> None:
+    """Add the subscription and its route."""
+    dapr.subscribe(
+        pubsub=PUBSUB, topic=RUN_REQUESTED, route=ROUTE[RUN_REQUESTED], dead_letter_topic=DEAD_LETTER[RUN_REQUESTED]
+    )(receive_run_requested)
+
+
+def receive_run_requested(body: Annotated[bytes, Depends(delivered)], request: Request) -> dict[str, Reply]:
+    """Claim that very run, at once if this trainer is free; a busy one answers SUCCESS, its poll claims later."""
+    slot: Slot = request.app.state.slot
+    try:
+        event = read_envelope(body)
+    except UnreadableEvent as reason:
+        # SUCCESS: status sends its own copy to the dead letters, one is enough.
+        log.warning("event.invalid", outcome="invalid", reason=str(reason))
+        return {"status": Reply.SUCCESS}
+    with about(run_id=str(event.run_id), event_id=str(event.event_id)):
+        try:
+            offer = slot.offer(event.run_id)
+        except (OperationalError, PoolTimeout) as error:
+            log.warning("event.retry", outcome="retry", reason=type(error).__name__)
+            return {"status": Reply.RETRY}
+        outcome = {Offer.CLAIMED: "ok", Offer.BUSY: "busy", Offer.NOTHING: "duplicate"}[offer]
+        log.info("event.processed", outcome=outcome, type=event.type)
+    return {"status": Reply.SUCCESS}

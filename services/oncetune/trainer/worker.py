@@ -1,0 +1,68 @@
+"""The worker: waits for a lease, makes the attempt, and again. SIGTERM ends it after a clean release."""
+
+import shutil
+import threading
+from contextlib import AbstractContextManager
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from oncetune.ledger.leases import EndReason, Lease, end_lease
+from oncetune.logs import about, log
+from oncetune.postgres import transaction
+from oncetune.trainer.attempt import Attempt
+from oncetune.trainer.settings import TrainerSettings
+from oncetune.trainer.slot import Slot
+
+
+class Worker(AbstractContextManager["Worker"]):
+    """One thread; leaving the block closes the slot, ends and reaps the child, and releases the run."""
+
+    def __init__(self, engine: Engine, beats: Engine, slot: Slot, settings: TrainerSettings) -> None:
+        self._engine = engine
+        self._beats = beats
+        self._slot = slot
+        self._settings = settings
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="worker")
+
+    def __enter__(self) -> "Worker":
+        shutil.rmtree(self._settings.staging, ignore_errors=True)  # of a life before: nobody reads it
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._slot.close()
+        self._stop.set()
+        self._thread.join()
+        if (waiting := self._slot.left_over()) is not None:
+            self._release(waiting)
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            try:
+                lease = self._slot.wait_for_lease(self._settings.poll_every)
+            except SQLAlchemyError as error:
+                log.warning("claim.waits", reason=type(error).__name__)
+                continue
+            if lease is None:
+                continue
+            try:
+                self._attempt(lease)
+            finally:
+                self._slot.free()
+
+    def _attempt(self, lease: Lease) -> None:
+        with about(run_id=str(lease.run_id)):
+            log.info("run.claimed", outcome="ok", attempt=lease.attempt, worker=self._settings.name)
+            try:
+                Attempt(self._engine, self._beats, self._settings, lease, self._stop).run()
+            except Exception:  # the outermost loop: a bug ends this attempt by its lease, not the trainer
+                log.exception("attempt.broken", attempt=lease.attempt)
+
+    def _release(self, lease: Lease) -> None:
+        try:
+            with transaction(self._engine) as session:
+                end_lease(session, lease.run_id, lease.attempt, reason=EndReason.RELEASED, rule=self._settings.strikes)
+        except SQLAlchemyError as error:
+            log.warning("release.failed", run_id=str(lease.run_id), reason=type(error).__name__)

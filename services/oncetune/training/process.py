@@ -1,0 +1,40 @@
+"""A child that belongs to its trainer: its standard output is a protocol, and it dies when the trainer does."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Thread
+from typing import TextIO
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_ORPHANED_EXIT = 1
+
+
+def take_stdout() -> TextIO:
+    """The real standard output, kept for protocol lines; whatever else prints from now on goes to standard error."""
+    sys.stdout.flush()
+    protocol = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    return protocol
+
+
+def die_with_parent() -> None:
+    """End this process at once when standard input ends, and (Linux) when the thread that started it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    Thread(target=_wait_for_end_of_stdin, name="parent", daemon=True).start()
+
+
+def _wait_for_end_of_stdin() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(_ORPHANED_EXIT)  # not sys.exit: only this thread would end
+
+
+def model_cache(environment: Mapping[str, str]) -> Path:
+    """Where converted models are kept: ONCETUNE_MODEL_CACHE, else oncetune/models in the user's cache folder."""
+    named = environment.get("ONCETUNE_MODEL_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "oncetune" / "models"

@@ -1,0 +1,33 @@
+"""Greedy answers in batches."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from oncetune.training.rows import prompt_ids
+
+_BATCH = 32  # prompts
+
+
+def sample(
+    model: PreTrainedModel | torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+) -> list[str]:
+    """One answer a prompt, in order, without special tokens; each ends at an end-of-sequence token or the limit."""
+    tokenizer.padding_side = "left"  # the last id of every row must be the prompt's last
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    model.eval()
+    answers: list[str] = []
+    for start in range(0, len(prompts), _BATCH):
+        ids = [prompt_ids(prompt, tokenizer) for prompt in prompts[start : start + _BATCH]]
+        batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(model.device)
+        with torch.inference_mode():
+            written = model.generate(
+                **batch, do_sample=False, max_new_tokens=max_new_tokens, pad_token_id=tokenizer.pad_token_id
+            )
+        continuation = written[:, batch["input_ids"].shape[1] :]
+        answers += [text.strip() for text in tokenizer.batch_decode(continuation, skip_special_tokens=True)]
+    return answers

@@ -1,0 +1,153 @@
+"""The body of a trigger request: counted while it streams, parsed strictly, checked field by field."""
+
+import hashlib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from oncetune.contracts.preferences import PackedRows
+from oncetune.contracts.recipe import Hyperparameters, TrainingRecipe
+from oncetune.contracts.strict_json import UnreadableJson, parse
+from oncetune.datasets.packing import pack_rows
+from oncetune.datasets.rows import BadRow, validate_rows
+from oncetune.gateway.errors import Refusal
+
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$")]
+
+
+class TriggerBody(BaseModel):
+    """`POST /trigger-finetune` as the gateway sends it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kb_id: Name
+    exp_name: Name
+    base_model: Annotated[str, Field(min_length=1, max_length=500)] = "zephyr"
+    algo: str = "dpo"
+    dataset_inline: JsonValue = None
+    dataset_url: str | None = None
+    hyperparameters: JsonValue = None
+
+
+@dataclass(frozen=True)
+class VerifiedTrigger:
+    """A request that can become a run. `fingerprint` names the exact bytes that were sent."""
+
+    kb_id: str
+    exp_name: str
+    base_model: str
+    recipe: TrainingRecipe
+    rows: PackedRows
+    fingerprint: str
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, "dataset_too_large", f"The body is larger than {limit} bytes (DPO_MAX_DATASET_SIZE_MB)")
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """At most `limit` bytes of body; raises Refusal 413 before more is held, whatever Content-Length says."""
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and len(declared) < 20 and int(declared) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            if len(body) + len(chunk) > limit:
+                raise _too_large(limit)
+            body += chunk
+    except ClientDisconnect as error:
+        raise Refusal(400, "incomplete_body", "The body ended before it was complete") from error
+    return bytes(body)
+
+
+def _bad(code: str, detail: str) -> Refusal:
+    return Refusal(400, code, detail)
+
+
+def _sentence(error: ValidationError, known: list[str], prefix: str = "") -> str:
+    first = error.errors(include_url=False)[0]
+    field = prefix + ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(str(first["loc"][-1]), known, 1)
+        return f"{field[:120]} is not known" + (
+            f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+        )
+    if first["type"] == "missing":
+        return f"{field} is missing"
+    if first["type"] == "string_pattern_mismatch":
+        return f"{field}: use 1 to 200 characters, no control characters, not only blanks"
+    return f"{field}: {first['msg']}" if field else first["msg"].removeprefix("Value error, ")
+
+
+def verify(body: bytes, models: dict[str, str]) -> VerifiedTrigger:
+    """Check everything that can be checked without the ledger; raises Refusal 400 for the first thing wrong."""
+    try:
+        document = parse(body)
+    except UnreadableJson as error:
+        raise _bad("invalid_json", f"The body cannot be read as JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise _bad("invalid_request", "The body is not a JSON object")
+    try:
+        trigger = TriggerBody.model_validate(document)
+    except ValidationError as error:
+        raise _bad("invalid_request", _sentence(error, list(TriggerBody.model_fields))) from error
+    if trigger.algo != "dpo":
+        raise _bad("unknown_algo", f"algo {trigger.algo[:80]!r} is not offered; offered: dpo")
+    reference = _model(trigger.base_model, models)
+    knobs = _hyperparameters(trigger.hyperparameters)
+    rows = _rows(trigger, set(document))
+    return VerifiedTrigger(
+        kb_id=trigger.kb_id,
+        exp_name=trigger.exp_name,
+        base_model=trigger.base_model,
+        recipe=TrainingRecipe(base_model=reference, dataset_sha256=rows.sha256, hyperparameters=knobs),
+        rows=rows,
+        fingerprint=hashlib.sha256(body).hexdigest(),
+    )
+
+
+def _model(name: str, models: dict[str, str]) -> str:
+    if name in models:
+        return models[name]
+    if name in models.values():
+        return name
+    known = ", ".join(sorted({*models, *models.values()}))
+    raise _bad("unknown_base_model", f"base_model {name[:120]!r} is not known; known: {known}")
+
+
+def _hyperparameters(given: JsonValue) -> Hyperparameters:
+    if given is not None and not isinstance(given, dict):
+        raise _bad("invalid_hyperparameters", "hyperparameters is not an object")
+    try:
+        return Hyperparameters.model_validate(given or {})
+    except ValidationError as error:
+        known = list(Hyperparameters.model_fields)
+        raise _bad("invalid_hyperparameters", _sentence(error, known, "hyperparameters.")) from error
+
+
+def _rows(trigger: TriggerBody, given: set[str]) -> PackedRows:
+    if len({"dataset_inline", "dataset_url"} & given) != 1:
+        raise _bad("one_dataset", "Give exactly one of dataset_inline and dataset_url")
+    if "dataset_url" in given:
+        raise _check_url(trigger.dataset_url)
+    try:
+        return pack_rows(validate_rows(trigger.dataset_inline))
+    except BadRow as error:
+        raise _bad("invalid_dataset", str(error)) from error
+
+
+def _check_url(url: str | None) -> Refusal:
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return _bad("invalid_dataset_url", "dataset_url is not a URL")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return _bad("invalid_dataset_url", "dataset_url must begin with http:// or https:// and name a host")
+    if not parts.path.endswith((".json", ".jsonl", ".jsonl.gz")):
+        return _bad("invalid_dataset_url", "dataset_url must name a .json, .jsonl or .jsonl.gz file")
+    return _bad("not_offered_yet", "dataset_url is not offered yet; send the rows as dataset_inline")

@@ -1,0 +1,83 @@
+"""Trigger's wiring: settings, engines, routes, loops."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from dapr.ext.fastapi import DaprApp
+from fastapi import FastAPI
+from sqlalchemy import Engine
+
+from oncetune.dapr import Publish, direct_publisher, sidecar_publisher
+from oncetune.gateway.settings import GatewaySettings
+from oncetune.health import Health, database_check, tell
+from oncetune.ledger.outbox import Pace, backlog
+from oncetune.postgres import connect, transaction
+from oncetune.trigger.expiry import expire
+from oncetune.trigger.relay import relay
+from oncetune.trigger.routes import routes
+from oncetune.trigger.settings import TriggerSettings
+from oncetune.trigger.state import TriggerState
+
+ROLE = "oncetune_trigger"
+POOL = 10  # as many as the routes have threads
+LOOP_POOL = 2
+
+
+def mount(app: FastAPI, _dapr: DaprApp) -> None:
+    """Trigger publishes and subscribes to nothing."""
+    app.include_router(routes)
+
+
+def _publisher(settings: TriggerSettings, app_token: str) -> Publish:
+    if settings.delivery == "sidecar":
+        return sidecar_publisher()
+    assert settings.direct_status_url is not None
+    return direct_publisher(settings.direct_status_url, settings.direct_trainer_urls, app_token)
+
+
+def _backlog(engine: Engine, pace: Pace) -> object:
+    with transaction(engine) as session:
+        return {name: value for name, value in asdict(backlog(session, pace)).items() if name != "oldest"}
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[None]:
+    """Serve with settings from the environment; on exit the loops have ended and the engines are closed."""
+    settings = TriggerSettings()
+    app.state.gateway = GatewaySettings()
+    engine = connect(settings.database_url, role=ROLE, pool_size=POOL)
+    loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
+    state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
+    app.state.trigger = state
+    details = {"delivery": lambda: settings.delivery, "outbox": lambda: _backlog(loops, settings.pace)}
+    tell(app, Health(settings.environment, database_check(loops), details))
+    stop = threading.Event()
+    publish = _publisher(settings, app.state.app_token)
+    threads = [
+        threading.Thread(
+            target=relay,
+            name="relay",
+            args=(loops, publish, settings.pace),
+            kwargs={"wake": state.wake_relay, "stop": stop, "every": settings.relay_every.total_seconds()},
+        ),
+        threading.Thread(
+            target=expire,
+            name="expiry",
+            args=(loops, settings.strikes),
+            kwargs={"stop": stop, "every": settings.expire_every.total_seconds()},
+        ),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        state.wake_relay.set()
+        for thread in threads:
+            thread.join(settings.relay_deadline.total_seconds() + 5)
+        loops.dispose()
+        engine.dispose()

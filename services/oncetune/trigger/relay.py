@@ -1,0 +1,60 @@
+"""The relay: ledger → Dapr. It publishes every event of the outbox, again and again, until the journal holds it.
+
+At least once, and never in order: `position` orders. Taking an event books its next try before it is published, so
+a crash anywhere repeats and never loses; no lock and no connection is held across the network; an event that is
+refused waits for its own next try while the others go on. Any number of relays may run.
+"""
+
+import threading
+from uuid import UUID
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from oncetune.contracts.topics import topic_of
+from oncetune.dapr import NotPublished, Publish
+from oncetune.ledger.outbox import Pace, confirm_events, take_events
+from oncetune.logs import log
+from oncetune.postgres import transaction
+
+
+def relay_once(engine: Engine, publish: Publish, pace: Pace) -> int:
+    """Publish the events that are due and return how many were taken; 0 when none is."""
+    with transaction(engine) as session:
+        taken = take_events(session, pace)
+    for event in taken:
+        fields = {"event_id": str(event.event_id), "run_id": str(event.run_id), "type": event.type}
+        try:
+            publish(topic_of(event.type), event.document, pace.deadline)
+        except NotPublished as reason:
+            level = log.error if event.publishes >= pace.stuck_after else log.warning
+            level("event.not_published", outcome="retry", publishes=event.publishes, reason=str(reason), **fields)
+        else:
+            log.info("event.published", outcome="ok", publishes=event.publishes, **fields)
+    return len(taken)
+
+
+def confirm_once(engine: Engine, alarmed: set[UUID]) -> int:
+    """End the publishing of what the journal holds; how many. A conflict is told once for each id in `alarmed`."""
+    with transaction(engine) as session:
+        found = confirm_events(session)
+    for event_id in set(found.conflicting) - alarmed:
+        alarmed.add(event_id)
+        log.error("event.conflict", outcome="conflict", event_id=str(event_id))
+    return len(found.event_ids)
+
+
+def relay(
+    engine: Engine, publish: Publish, pace: Pace, *, wake: threading.Event, stop: threading.Event, every: float
+) -> None:
+    """The loop: until `stop`, each `every` seconds or as soon as `wake` is set. An absent database is waited for."""
+    alarmed: set[UUID] = set()
+    while not stop.is_set():
+        try:
+            busy = relay_once(engine, publish, pace) + confirm_once(engine, alarmed)
+        except SQLAlchemyError as error:
+            log.warning("relay.waits", reason=type(error).__name__)
+            busy = 0
+        if not busy:
+            wake.wait(every)
+            wake.clear()

