@@ -37,7 +37,7 @@ def _container() -> TestServer | None:
         client = docker.from_env(timeout=120)
         client.ping()
     except DockerException:
-        return None
+        return None  # no engine answers
     wanted = os.environ.get("ONCETUNE_TEST_POSTGRES_IMAGE")
     try:
         for image in (wanted,) if wanted else IMAGE:

@@ -60,13 +60,14 @@ def configure_logs(service: str, *, json: bool | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    for noisy in ("httpx", "httpcore", "uvicorn.access", "alembic.runtime.migration"):
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error", "alembic.runtime.migration"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _name_service(service: str) -> structlog.typing.Processor:
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        return {"ts": event.pop("ts", None), "level": event.pop("level", None), "svc": service, **event}
+        first = {name: event.pop(name, None) for name in ("ts", "level", "event")}
+        return {**first, "svc": service, **event}
 
     return add
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Engine, TextClause, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session
 
@@ -64,6 +66,11 @@ def transaction(engine: Engine) -> Iterator[Session]:
     """One unit of work: commits on a clean exit, rolls back on any exception."""
     with Session(engine, expire_on_commit=False) as session, session.begin():
         yield session
+
+
+# What a loop or a handler waits out: the database is away, restarts, or has no connection to give. Anything else
+# that SQLAlchemy raises is a bug or a broken row, and waiting would hide it.
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 
 @cache

@@ -15,7 +15,7 @@ from oncetune.cli.exits import Exit, Failure
 from oncetune.gateway.claims import sign
 from oncetune.local.credentials import read_gateway_secret
 
-SECRET_NAME = "DPO_GATEWAY_SHARED_SECRET"
+SECRET_NAME = "DPO_GATEWAY_SHARED_SECRET"  # noqa: S105 - where it is, not what it is
 _CLAIMS_SECONDS = 300
 _TIMEOUT_SECONDS = 30.0
 
@@ -33,14 +33,7 @@ class Unreachable(Failure):
 class Client:
     """One user's way to one server. `with Client(...) as client:`"""
 
-    def __init__(self, url: str, *, user: str, data: Path) -> None:
-        secret = os.environ.get(SECRET_NAME) or read_gateway_secret(data)
-        if not secret:
-            raise Failure(
-                "There is no secret to sign the request with.",
-                f"Set {SECRET_NAME}, or give the data folder of a running `oncetune up` with --data.",
-                Exit.AUTHENTICATION,
-            )
+    def __init__(self, url: str, *, user: str, secret: str) -> None:
         self.url = url.rstrip("/")
         self._user = user
         self._secret = secret
@@ -90,6 +83,18 @@ class Client:
         if answer.is_success:
             return document, answer.headers
         raise _refusal(answer, document, self.url)
+
+
+def find_secret(data: Path) -> str:
+    """The gateway's secret: from the environment, else of the `oncetune up` on this folder; raises Failure."""
+    secret = os.environ.get(SECRET_NAME) or read_gateway_secret(data)
+    if not secret:
+        raise Failure(
+            "There is no secret to sign the request with.",
+            f"Set {SECRET_NAME}, or give the data folder of a running `oncetune up` with --data.",
+            Exit.AUTHENTICATION,
+        )
+    return secret
 
 
 def signed_headers(user: str, secret: str) -> dict[str, str]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from oncetune.cli.exits import Exit, Failure
 from oncetune.cli.output import put
+from oncetune.local.delivery import Delivery
 from oncetune.local.guide import guide
 from oncetune.local.preflight import CannotStart
 from oncetune.local.signals import Interrupted, Signals
-from oncetune.local.up import Delivery, StackSettings, running_stack, say
+from oncetune.local.up import StackSettings, running_stack, say
 
 
 def up_until_interrupted(

@@ -10,8 +10,8 @@ from typer.core import TyperGroup
 
 from oncetune.cli import runs
 from oncetune.cli.exits import TABLE, Exit, Failure
-from oncetune.cli.output import tell
 from oncetune.cli.options import Data, Delivery, Json, Url, User
+from oncetune.cli.output import tell
 
 
 class _Doors(TyperGroup):
@@ -111,9 +111,9 @@ def submit(
     data: Data = Path(".oncetune"),
 ) -> None:
     """Ask for a run and print its id."""
-    from oncetune.cli.client import Client
+    from oncetune.cli.client import Client, find_secret
     from oncetune.cli.submit import Submission, submit_and_follow
 
     submission = Submission(file, kb_id, exp_name, base_model, hyperparameters, tuple(set_ or ()), idempotency_key)
-    with Client(url, user=user, data=data) as client:
+    with Client(url, user=user, secret=find_secret(data)) as client:
         submit_and_follow(client, submission, watch=watch, timeout=timeout, as_json=json_)

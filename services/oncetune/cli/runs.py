@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oncetune.cli.options import Data, Json, Url, User
+from oncetune.contracts.run import RunState
 
 if TYPE_CHECKING:
     from oncetune.cli.client import Client
@@ -18,15 +19,16 @@ app = typer.Typer(help="Look at runs.", no_args_is_help=True, rich_markup_mode=N
 
 
 def _client(url: str, user: str, data: Path) -> "Client":
-    from oncetune.cli.client import Client  # httpx and the signature: not for `--help`
+    from oncetune.cli.client import Client, find_secret  # httpx and the signature: not for `--help`
 
-    return Client(url, user=user, data=data)
+    return Client(url, user=user, secret=find_secret(data))
 
 
 @app.command("list")
 def list_(
-    status: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
-    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=100)] = 20,
+    state: Annotated[RunState | None, typer.Option(help="Only runs in this state.")] = None,
+    kb_id: Annotated[str | None, typer.Option(help="Only runs of this knowledge base.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=200)] = 20,
     json_: Json = False,
     url: Url = _HERE,
     user: User = "cli",
@@ -36,7 +38,7 @@ def list_(
     from oncetune.cli.reading import list_runs
 
     with _client(url, user, data) as client:
-        list_runs(client, status=status, limit=limit, as_json=json_)
+        list_runs(client, state=state, kb_id=kb_id, limit=limit, as_json=json_)
 
 
 @app.command()

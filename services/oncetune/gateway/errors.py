@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from oncetune.logs import log
+from oncetune.postgres import DATABASE_AWAY
 
 
 class Refusal(Exception):
@@ -45,9 +44,10 @@ def answer_refusals(app: FastAPI) -> None:
         code = _WORDS.get(error.status_code, "http_error")
         return JSONResponse({"detail": str(error.detail), "code": code}, error.status_code, headers=error.headers)
 
-    @app.exception_handler(OperationalError)
-    @app.exception_handler(PoolTimeout)
     async def away(_request: Request, error: Exception) -> JSONResponse:
         log.warning("database.away", reason=type(error).__name__)
         detail = "The database did not answer; whether the request took effect is unknown. Repeat it with its key."
         return JSONResponse({"detail": detail, "code": "database_unavailable"}, 503, headers={"Retry-After": "5"})
+
+    for kind in DATABASE_AWAY:
+        app.add_exception_handler(kind, away)

@@ -8,19 +8,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Credentials:
-    """What the gateway signs with, and the two tokens by which sidecar and application know each other."""
+    """What the gateway signs with, the two tokens by which sidecar and application know each other, the broker's."""
 
     gateway_secret: str
     app_token: str
     dapr_token: str
+    broker_password: str
 
 
 def credentials(data: Path) -> Credentials:
     """Read the secrets of this data folder; what is missing is made. Raises OSError."""
     folder = data / "secrets"
-    return Credentials(
-        _made_once(folder / "gateway"), _made_once(folder / "app-token"), _made_once(folder / "dapr-token")
-    )
+    made = [_made_once(folder / name) for name in ("gateway", "app-token", "dapr-token", "broker-password")]
+    return Credentials(*made)
 
 
 def read_gateway_secret(data: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import http.client
 import os
 import shutil
 import socket
@@ -103,9 +104,26 @@ def require_port(port: int) -> None:
             ) from error
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Different ports of 127.0.0.1 that nobody listens on at this moment."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def answers(url: str, path: str) -> bool:
+    """Whether a GET of this path, on this machine, is answered with 2xx now."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status // 100 == 2
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

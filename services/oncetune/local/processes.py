@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -44,6 +44,7 @@ class Program:
     death_signal: signal.Signals = signal.SIGKILL
     account: str | None = None  # a system user to run as; only root may
     grace: timedelta = timedelta(seconds=20)
+    output: Path | None = None  # standard output goes here instead of into the log
 
 
 @dataclass
@@ -199,13 +200,13 @@ def _spawn(program: Program, log: Path) -> subprocess.Popen[bytes]:
             if os.getppid() != parent:  # it died before the line above
                 os._exit(1)
 
-    with open_log(log) as output:
+    with open_log(log) as errors, program.output.open("wb") if program.output else nullcontext(errors) as output:
         return subprocess.Popen(
             program.command,
             env=dict(program.environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             start_new_session=True,
             preexec_fn=die_with_parent,
             user=program.account,

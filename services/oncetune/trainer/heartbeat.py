@@ -7,12 +7,11 @@ from datetime import timedelta
 from enum import StrEnum
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from oncetune.contracts.progress import Progress
 from oncetune.ledger.leases import Lease, LeaseLost, holds_lease, renew_lease
 from oncetune.logs import log
-from oncetune.postgres import transaction
+from oncetune.postgres import DATABASE_AWAY, transaction
 
 MAX_PROGRESS_EVENTS = 20  # an attempt; each heartbeat overwrites the run's progress all the same
 
@@ -62,7 +61,7 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
             try:
                 self._renew()
                 last_success = time.monotonic()
-            except SQLAlchemyError as error:
+            except DATABASE_AWAY as error:
                 log.warning("lease.not_renewed", attempt=self._lease.attempt, reason=type(error).__name__)
                 if time.monotonic() - last_success > self._patience:
                     self._judge(Verdict.OUTAGE)

@@ -4,13 +4,12 @@ from typing import Annotated
 
 from dapr.ext.fastapi import DaprApp
 from fastapi import Depends, Request
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from oncetune.contracts.envelope import UnreadableEvent, read_envelope
 from oncetune.contracts.topics import DEAD_LETTER, PUBSUB, ROUTE, RUN_REQUESTED
 from oncetune.dapr import Reply, delivered
 from oncetune.logs import about, log
+from oncetune.postgres import DATABASE_AWAY
 from oncetune.trainer.slot import Offer, Slot
 
 
@@ -33,7 +32,7 @@ def receive_run_requested(body: Annotated[bytes, Depends(delivered)], request: R
     with about(run_id=str(event.run_id), event_id=str(event.event_id)):
         try:
             offer = slot.offer(event.run_id)
-        except (OperationalError, PoolTimeout) as error:
+        except DATABASE_AWAY as error:
             log.warning("event.retry", outcome="retry", reason=type(error).__name__)
             return {"status": Reply.RETRY}
         outcome = {Offer.CLAIMED: "ok", Offer.BUSY: "busy", Offer.NOTHING: "duplicate"}[offer]

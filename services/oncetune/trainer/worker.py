@@ -5,11 +5,10 @@ import threading
 from contextlib import AbstractContextManager
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from oncetune.ledger.leases import EndReason, Lease, end_lease
 from oncetune.logs import about, log
-from oncetune.postgres import transaction
+from oncetune.postgres import DATABASE_AWAY, transaction
 from oncetune.trainer.attempt import Attempt
 from oncetune.trainer.settings import TrainerSettings
 from oncetune.trainer.slot import Slot
@@ -42,15 +41,13 @@ class Worker(AbstractContextManager["Worker"]):
         while not self._stop.is_set():
             try:
                 lease = self._slot.wait_for_lease(self._settings.poll_every)
-            except SQLAlchemyError as error:
+            except DATABASE_AWAY as error:
                 log.warning("claim.waits", reason=type(error).__name__)
-                continue
-            if lease is None:
-                continue
-            try:
-                self._attempt(lease)
-            finally:
-                self._slot.free()
+            except Exception:  # the outermost loop: a bug is shouted about, and the next poll tries again
+                log.exception("claim.broken")
+            else:
+                if lease is not None:
+                    self._attempt(lease)
 
     def _attempt(self, lease: Lease) -> None:
         with about(run_id=str(lease.run_id)):
@@ -59,10 +56,12 @@ class Worker(AbstractContextManager["Worker"]):
                 Attempt(self._engine, self._beats, self._settings, lease, self._stop).run()
             except Exception:  # the outermost loop: a bug ends this attempt by its lease, not the trainer
                 log.exception("attempt.broken", attempt=lease.attempt)
+            finally:
+                self._slot.free()
 
     def _release(self, lease: Lease) -> None:
         try:
             with transaction(self._engine) as session:
                 end_lease(session, lease.run_id, lease.attempt, reason=EndReason.RELEASED, rule=self._settings.strikes)
-        except SQLAlchemyError as error:
+        except DATABASE_AWAY as error:
             log.warning("release.failed", run_id=str(lease.run_id), reason=type(error).__name__)

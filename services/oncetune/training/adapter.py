@@ -27,6 +27,7 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
     model.save_pretrained(part, save_embedding_layers=False)
     (part / "README.md").unlink(missing_ok=True)  # a form that nobody filled in
     _prove(model, part, trained)
+    shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
 
 

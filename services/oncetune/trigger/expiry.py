@@ -4,11 +4,10 @@ import threading
 import time
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from oncetune.ledger.leases import TRIGGER, EndReason, StrikeRule, end_lease, expired_leases
 from oncetune.logs import about, log
-from oncetune.postgres import transaction
+from oncetune.postgres import DATABASE_AWAY, transaction
 
 
 def expire_once(engine: Engine, rule: StrikeRule) -> int:
@@ -39,7 +38,9 @@ def expire(engine: Engine, rule: StrikeRule, *, stop: threading.Event, every: fl
                 with transaction(engine) as session:
                     expired_leases(session)
             last_success = time.monotonic()
-        except SQLAlchemyError as error:
+        except DATABASE_AWAY as error:
             log.warning("expiry.waits", reason=type(error).__name__)
             last_success = None
+        except Exception:  # the outermost loop: a bug is shouted about, and the other leases are still looked at
+            log.exception("expiry.broken")
         stop.wait(every)

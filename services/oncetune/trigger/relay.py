@@ -9,13 +9,12 @@ import threading
 from uuid import UUID
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from oncetune.contracts.topics import topic_of
 from oncetune.dapr import NotPublished, Publish
 from oncetune.ledger.outbox import Pace, confirm_events, take_events
 from oncetune.logs import log
-from oncetune.postgres import transaction
+from oncetune.postgres import DATABASE_AWAY, transaction
 
 
 def relay_once(engine: Engine, publish: Publish, pace: Pace) -> int:
@@ -50,11 +49,13 @@ def relay(
     """The loop: until `stop`, each `every` seconds or as soon as `wake` is set. An absent database is waited for."""
     alarmed: set[UUID] = set()
     while not stop.is_set():
+        busy = 0
         try:
             busy = relay_once(engine, publish, pace) + confirm_once(engine, alarmed)
-        except SQLAlchemyError as error:
+        except DATABASE_AWAY as error:
             log.warning("relay.waits", reason=type(error).__name__)
-            busy = 0
+        except Exception:  # the outermost loop: a bug is shouted about, and the other events still go out
+            log.exception("relay.broken")
         if not busy:
             wake.wait(every)
             wake.clear()

@@ -5,7 +5,7 @@ WITH on_their_way AS (
     SELECT count(*) AS events FROM (
         SELECT FROM ledger.outbox
          WHERE confirmed_at IS NULL AND publishes BETWEEN 1 AND :stuck_after - 1
-         LIMIT :window) AS some
+         LIMIT :window) AS unconfirmed
 ), due AS (
     SELECT event_id FROM ledger.outbox
      WHERE confirmed_at IS NULL AND publish_after <= clock_timestamp()

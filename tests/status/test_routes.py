@@ -1,0 +1,158 @@
+import time
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from oncetune.contracts.envelope import open_envelope
+from oncetune.contracts.progress import Progress
+from oncetune.ledger.leases import finish_run, renew_lease
+from oncetune.ledger.outbox import Pace, take_events
+from oncetune.postgres import transaction
+from oncetune.status.intake import journal
+from tests.ledger.given import claim, record
+from tests.serving import serving, signed
+from tests.status.given import progress_event
+
+SHA256 = "ab" * 32
+
+
+@pytest.fixture
+def status(monkeypatch, database_url):
+    with serving(monkeypatch, "status", database_url=database_url) as client:
+        client.headers.update(signed())
+        yield client
+
+
+def publish_all(engine) -> list:
+    """Hand every event that is due to the journal; returns the envelopes."""
+    with transaction(engine("trigger")) as session:
+        taken = take_events(session, Pace(backoff=timedelta(0)))
+    events = [open_envelope(event.document) for event in taken]
+    journal(engine("status"), events)
+    return events
+
+
+def finish(engine, lease, **result) -> None:
+    with transaction(engine("trainer")) as session:
+        finish_run(session, lease, event_id=uuid4(), **result)
+
+
+def test_a_run_is_readable_as_soon_as_it_is_recorded_and_leaves_out_what_is_not_known_yet(status, engine):
+    run_id = record(engine("trigger")).run_id
+    run = status.get(f"/runs/{run_id}").json()
+    assert abs(run.pop("created_at") - time.time()) < 60
+    assert run == {
+        "run_id": str(run_id),
+        "status": "queued",
+        "kb_id": "kb",
+        "exp_name": "experiment",
+        "base_model": "zephyr",
+        "attempt": 0,
+        "strikes": 0,
+    }
+
+
+def test_a_running_run_shows_its_newest_progress_and_an_ended_one_does_not(status, engine):
+    record(engine("trigger"))
+    lease = claim(engine("trainer"))
+    with transaction(engine("trainer")) as session:
+        renew_lease(session, lease, progress=Progress(step=3, steps=10, loss=0.25), as_event=False)
+    run = status.get(f"/runs/{lease.run_id}").json()
+    assert (run["status"], run["attempt"], run["progress"]["step"], run["progress"]["loss"]) == ("running", 1, 3, 0.25)
+    assert isinstance(run["started_at"], int) and "finished_at" not in run
+    finish(engine, lease, state="failed", error={"code": "no_rows", "message": "Every row was too long"})
+    run = status.get(f"/runs/{lease.run_id}").json()
+    assert run["status"] == "failed" and "progress" not in run and "artifact" not in run
+    assert run["error"] == {"code": "no_rows", "message": "Every row was too long"}
+
+
+def test_a_completed_run_shows_metrics_times_and_where_its_adapter_lies(status, engine):
+    record(engine("trigger"))
+    lease = claim(engine("trainer"))
+    finish(engine, lease, state="completed", metrics={"loss": 0.1}, artifact_uri="file:///a", adapter_sha256=SHA256)
+    run = status.get(f"/runs/{lease.run_id}").json()
+    assert (run["status"], run["metrics"]) == ("completed", {"loss": 0.1})
+    assert run["artifact"] == {"uri": "file:///a", "sha256": SHA256}
+    assert isinstance(run["finished_at"], int) and run["finished_at"] >= run["started_at"] > 1_600_000_000
+
+
+@pytest.mark.parametrize("path", ["/runs/{}", "/runs/{}/events"])
+def test_a_caller_sees_only_its_own_runs_and_an_admin_sees_all(status, engine, path):
+    path = path.format(record(engine("trigger"), user_id="ann").run_id)
+    assert status.get(path, headers=signed("ann", admin=False)).status_code == 200
+    assert status.get(path, headers=signed("boss", admin=True)).status_code == 200
+    others = status.get(path, headers=signed("bob", admin=False))
+    unknown = status.get(path.replace(path.split("/")[2], str(uuid4())))
+    malformed = status.get(path.replace(path.split("/")[2], "%00'--"))
+    assert others.status_code == unknown.status_code == malformed.status_code == 404
+    assert others.json() == unknown.json() == malformed.json()  # nothing tells that the run exists
+    assert others.json()["code"] == "run_not_found"
+
+
+@pytest.mark.parametrize("path", ["/runs", f"/runs/{uuid4()}", f"/runs/{uuid4()}/events"])
+def test_reading_needs_a_valid_signature(status, path):
+    assert status.get(path, headers=signed(secret="another secret, long enough")).status_code == 401
+    status.headers.clear()
+    assert status.get(path).json() == {"detail": "Missing authentication headers", "code": "missing_authentication"}
+
+
+def test_runs_are_listed_newest_first_with_filters_and_only_the_callers_own(status, engine):
+    ids = [str(record(engine("trigger"), f"kb{n}", user_id="ann" if n else "bob").run_id) for n in range(4)]
+    lease = claim(engine("trainer"), run_id=UUID(ids[3]))
+
+    def listed(query: str = "", **caller) -> list[str]:
+        answer = status.get(f"/runs{query}", headers=signed(**caller))
+        assert answer.status_code == 200
+        return [run["run_id"] for run in answer.json()["runs"]]
+
+    assert lease and listed() == ids[::-1]
+    assert listed(user_id="ann", admin=False) == ids[:0:-1]
+    assert listed("?limit=2") == [ids[3], ids[2]]
+    assert listed("?state=running") == [ids[3]]
+    assert listed("?kb_id=kb1") == [ids[1]]
+    assert listed("?kb_id=kb1&state=running") == []
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "state=succeeded", "kb_id=", "kb_id=%00"])
+def test_a_bad_filter_is_a_400_that_names_it(status, query):
+    answer = status.get(f"/runs?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "invalid_request" and query.split("=")[0] in answer.json()["detail"]
+
+
+def test_the_trail_tells_what_happened_what_was_dropped_and_what_is_on_its_way(status, engine):
+    run_id = record(engine("trigger")).run_id
+    path = f"/runs/{run_id}/events"
+    first = status.get(path).json()
+    assert (first["events"], first["gapless"], first["duplicates"], first["pending"]) == ([], True, 0, 1)
+    lease = claim(engine("trainer"))
+    for _ in range(2):
+        events = publish_all(engine)
+    finish(engine, lease, state="completed", metrics={}, artifact_uri="file:///a", adapter_sha256=SHA256)
+    trail = status.get(path).json()
+    assert [(event["position"], event["type"]) for event in trail["events"]] == [
+        (1, "run.requested"),
+        (2, "run.started"),
+    ]
+    assert (trail["gapless"], trail["duplicates"], trail["pending"]) == (True, 2, 1)
+    assert trail["events"][0]["event_id"] == str(min(events, key=lambda event: event.position).event_id)
+    assert trail["events"][1]["data"]["worker"] == "worker"
+    assert trail["events"][0]["occurred_at"] < trail["events"][0]["received_at"]
+    publish_all(engine)
+    trail = status.get(path).json()
+    assert (len(trail["events"]), trail["gapless"], trail["duplicates"], trail["pending"]) == (3, True, 4, 0)
+
+
+def test_a_hole_a_double_and_a_lost_end_of_the_trail_are_visible(status, engine):
+    hole, double, end = (record(engine("trigger"), f"kb{n}").run_id for n in range(3))
+    journal(engine("status"), [open_envelope(progress_event(hole, position=2))])
+    publish_all(engine)
+    journal(engine("status"), [open_envelope(progress_event(double, position=1))])
+    with engine(None).begin() as connection:
+        connection.execute(text("ALTER TABLE audit.journal DISABLE TRIGGER USER"))
+        connection.execute(text("DELETE FROM audit.journal WHERE position = 1 AND run_id <> :id"), {"id": double})
+        connection.execute(text("UPDATE ledger.outbox SET confirmed_at = now()"))
+    for run_id in (hole, double, end):
+        assert status.get(f"/runs/{run_id}/events").json()["gapless"] is False
