@@ -2,6 +2,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from dapr.conf import settings  # the SDK has read the environment when it was imported
 from sqlalchemy import Engine, make_url
 
 from oncetune.dapr import Publish, sidecar_publisher
@@ -28,9 +29,9 @@ def event_path(journal_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 def publish(event_path: EventPath, monkeypatch: pytest.MonkeyPatch) -> Publish:
     """The relay's publisher, on the sidecar of oncetune-trigger."""
-    monkeypatch.setenv("DAPR_HTTP_PORT", str(event_path.publisher.http))
-    monkeypatch.setenv("DAPR_GRPC_PORT", str(event_path.publisher.grpc))
-    monkeypatch.setenv("DAPR_API_TOKEN", DAPR_TOKEN)
+    monkeypatch.setattr(settings, "DAPR_HTTP_PORT", event_path.publisher.http)
+    monkeypatch.setattr(settings, "DAPR_GRPC_PORT", event_path.publisher.grpc)
+    monkeypatch.setattr(settings, "DAPR_API_TOKEN", DAPR_TOKEN)
     return sidecar_publisher()
 
 

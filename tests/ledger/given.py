@@ -3,9 +3,9 @@
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Row, text
 
-from oncetune.contracts.preferences import PreferencePair
+from oncetune.contracts.preferences import PackedRows, PreferencePair
 from oncetune.contracts.recipe import TrainingRecipe
 from oncetune.datasets.packing import pack_rows
 from oncetune.ledger.leases import Lease, claim_run
@@ -17,9 +17,9 @@ NOTHING = timedelta(0)
 ROWS = pack_rows([PreferencePair(prompt="What is 1 + 1?", chosen="Two.", rejected="Three.")])
 
 
-def wanted(kb_id: str = "kb", user_id: str = "ann") -> RunRequest:
-    recipe = TrainingRecipe(base_model="toy", dataset_sha256=ROWS.sha256)
-    return RunRequest(user_id, kb_id, "experiment", "zephyr", recipe, ROWS)
+def wanted(kb_id: str = "kb", user_id: str = "ann", rows: PackedRows = ROWS) -> RunRequest:
+    recipe = TrainingRecipe(base_model="toy", dataset_sha256=rows.sha256)
+    return RunRequest(user_id, kb_id, "experiment", "zephyr", recipe, rows)
 
 
 def record(
@@ -30,9 +30,11 @@ def record(
     fingerprint: str = "body",
     user_id: str = "ann",
     key_lifetime: timedelta = MINUTE,
+    rows: PackedRows = ROWS,
 ) -> RequestAnswer:
+    request = wanted(kb_id, user_id, rows)
     with transaction(engine) as session:
-        return accept(session, wanted(kb_id, user_id), key=key, fingerprint=fingerprint, key_lifetime=key_lifetime)
+        return accept(session, request, key=key, fingerprint=fingerprint, key_lifetime=key_lifetime)
 
 
 def claim(
@@ -41,3 +43,18 @@ def claim(
 ) -> Lease | None:  # fmt: skip
     with transaction(engine) as session:
         return claim_run(session, worker=worker, claim_id=claim_id or uuid4(), duration=lasting, run_id=run_id)
+
+
+def change(owner: Engine, sql: str, **parameters: object) -> None:
+    """What only time or an accident does to rows: let a lease be over, make an event due, spoil a chunk."""
+    with transaction(owner) as session:
+        session.execute(text(sql), parameters)
+
+
+def rows_of(owner: Engine, sql: str, **parameters: object) -> list[Row]:
+    with transaction(owner) as session:
+        return list(session.execute(text(sql), parameters).all())
+
+
+def count(owner: Engine, table: str) -> int:
+    return int(rows_of(owner, f"SELECT count(*) FROM {table}")[0][0])

@@ -83,13 +83,13 @@ def test_other_content_under_a_known_id_raises_an_alarm_in_the_log(status, engin
     assert delivery_counts(engine(None), event["id"]) == {"conflict": 1}
 
 
-@pytest.mark.parametrize("body", [b"", b"no json", b"x" * (MAX_DELIVERY_BYTES + 1)], ids=["empty", "text", "large"])
-def test_a_body_that_cannot_be_read_ends_instead_of_looping(status, engine, body):
-    assert deliver(status, RUN_REQUESTED, body) == {"status": "DROP"}
-    assert deliver(status, RUN_LIFECYCLE, body) == {"statuses": []}  # a sidecar retries each, then dead-letters it
-    for topic in DEAD_LETTER:
-        answer = status.post(DEAD_LETTER_ROUTE[topic], content=body)
-        assert (answer.status_code, answer.json()) == (200, {"status": "SUCCESS"})
+def test_a_body_that_cannot_be_read_ends_instead_of_looping(status, engine):
+    for body in (b"", b"no json", b"x" * (MAX_DELIVERY_BYTES + 1)):
+        assert deliver(status, RUN_REQUESTED, body) == {"status": "DROP"}
+        assert deliver(status, RUN_LIFECYCLE, body) == {"statuses": []}  # a sidecar retries each, then dead-letters it
+        for topic in DEAD_LETTER:
+            answer = status.post(DEAD_LETTER_ROUTE[topic], content=body)
+            assert (answer.status_code, answer.json()) == (200, {"status": "SUCCESS"})
     assert journalled(engine(None)) == set()
 
 
@@ -123,9 +123,9 @@ def test_an_absent_database_is_a_retry_for_each_entry_that_could_be_read(
     assert journalled(engine(None)) == {event["id"]}
 
 
-@pytest.mark.parametrize("path", [*ROUTE.values(), *DEAD_LETTER_ROUTE.values()])
-def test_nobody_but_the_sidecar_may_deliver(status, engine, path):
+def test_nobody_but_the_sidecar_may_deliver(status, engine):
     body = json.dumps(requested_event())
-    assert status.post(path, content=body, headers={"dapr-api-token": ""}).status_code == 401
-    assert status.post(path, content=body, headers={"dapr-api-token": "wrong"}).status_code == 401
-    assert rows(engine(None), "SELECT 1 FROM audit.journal UNION ALL SELECT 1 FROM audit.dead_letter") == []
+    for path in (*ROUTE.values(), *DEAD_LETTER_ROUTE.values()):
+        for token in ("", "wrong"):
+            assert status.post(path, content=body, headers={"dapr-api-token": token}).status_code == 401
+    assert rows(engine(None), "SELECT FROM audit.journal UNION ALL SELECT FROM audit.dead_letter") == []

