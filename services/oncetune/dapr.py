@@ -98,8 +98,8 @@ def direct_publisher(status_url: str, trainer_urls: tuple[str, ...], token: str)
                     post(url + ROUTE[topic], document, deadline)
                 except (httpx.HTTPError, ValueError):
                     continue  # its poll finds the run
-        if status == Reply.RETRY:
-            raise NotPublished("status answered RETRY")
+        if status not in (Reply.SUCCESS, Reply.DROP):
+            raise NotPublished(f"status answered {status!r:.40}")
 
     return publish
 

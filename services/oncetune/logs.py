@@ -14,6 +14,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+_FRAMES = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # a local may hold a row or a secret
 _SECRET_WORDS = ("secret", "token", "signature", "password", "authorization")
 
 
@@ -40,7 +41,7 @@ def configure_logs(service: str, *, json: bool | None = None) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if as_json
-        else structlog.dev.ConsoleRenderer(timestamp_key="ts")
+        else structlog.dev.ConsoleRenderer(timestamp_key="ts", exception_formatter=structlog.dev.plain_traceback)
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -54,7 +55,7 @@ def configure_logs(service: str, *, json: bool | None = None) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([structlog.processors.dict_tracebacks] if as_json else []),
+                *([structlog.processors.ExceptionRenderer(_FRAMES)] if as_json else []),
                 renderer,
             ],
         )

@@ -46,6 +46,7 @@ def connect(
     )
     engine = create_engine(
         sqlalchemy_url(database_url),
+        hide_parameters=True,  # an error's text goes to the log, and a parameter may hold rows of a dataset
         **pool,
         connect_args=_DETECT_CUT_LINE
         | {"options": options, "application_name": f"{role or 'oncetune'}", "autocommit": False},

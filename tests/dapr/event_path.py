@@ -32,7 +32,7 @@ SERVE = "import sys; from oncetune.serve import serve; serve(('status',), host='
 
 @dataclass(frozen=True)
 class EventPath:
-    """A running path. `publisher` is the sidecar of the application oncetune-trigger, `subscriber` of oncetune-status."""
+    """A running path. `publisher` is the sidecar of oncetune-trigger, `subscriber` that of oncetune-status."""
 
     broker: Broker
     publisher: SidecarPorts

@@ -33,7 +33,9 @@ def kept(audit: Engine, event_id: str) -> Any:
 
 
 def dead_letters(audit: Engine, topic: str) -> list[bytes]:
-    return [bytes(body) for (body,) in rows(audit, "SELECT body FROM audit.dead_letter WHERE topic = :topic", topic=topic)]
+    return [
+        bytes(body) for (body,) in rows(audit, "SELECT body FROM audit.dead_letter WHERE topic = :topic", topic=topic)
+    ]
 
 
 @pytest.mark.parametrize(("topic", "make"), [(RUN_REQUESTED, requested_event), (RUN_LIFECYCLE, progress_event)])

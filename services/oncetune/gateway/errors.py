@@ -27,7 +27,7 @@ _WORDS = {404: "not_found", 405: "method_not_allowed"}
 
 
 def answer_refusals(app: FastAPI) -> None:
-    """Give every error of this app the contract's shape; FastAPI's 422 becomes 400, an absent database 503."""
+    """Give every error of this app the contract's shape; FastAPI's 422 becomes 400, an absent database 503, a bug 500."""
 
     @app.exception_handler(Refusal)
     async def refused(_request: Request, refusal: Refusal) -> JSONResponse:
@@ -48,6 +48,10 @@ def answer_refusals(app: FastAPI) -> None:
         log.warning("database.away", reason=type(error).__name__)
         detail = "The database did not answer; whether the request took effect is unknown. Repeat it with its key."
         return JSONResponse({"detail": detail, "code": "database_unavailable"}, 503, headers={"Retry-After": "5"})
+
+    @app.exception_handler(Exception)
+    async def broken(_request: Request, _error: Exception) -> JSONResponse:  # the server logs its traceback
+        return JSONResponse({"detail": "Something broke here, not in the request", "code": "internal_error"}, 500)
 
     for kind in DATABASE_AWAY:
         app.add_exception_handler(kind, away)

@@ -9,7 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class GatewaySettings(BaseSettings):
     """Read from the environment. Without `DPO_GATEWAY_SHARED_SECRET` a service refuses to start."""
 
-    model_config = SettingsConfigDict(env_prefix="DPO_GATEWAY_", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DPO_GATEWAY_", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     shared_secret: Annotated[SecretStr, Field(min_length=16)]
     shared_secret_previous: SecretStr | None = None  # accepted beside the current one while a secret rotates

@@ -173,10 +173,23 @@ def end_lease(
     return None if row is None else RunState(row.state)
 
 
-def expired_leases(session: Session) -> list[tuple[UUID, int]]:
-    """Run and attempt of every lease that looks expired; `end_lease` judges each of them again."""
+def database_time(session: Session) -> datetime:
+    """The clock that leases are judged by."""
+    return session.execute(text("SELECT clock_timestamp()")).scalar_one()  # type: ignore[no-any-return]
+
+
+def expired_leases(session: Session, *, watched: timedelta) -> list[tuple[UUID, int]]:
+    """Run and attempt of every lease that looks expired; `end_lease` judges each of them again.
+
+    `watched` is how long the caller has seen the database without a gap: longer leases are left alone, their
+    trainers may have been unable to renew them.
+    """
     rows = session.execute(
-        text("SELECT id, attempt FROM ledger.run WHERE state = 'running' AND lease_expires_at < clock_timestamp()")
+        text(
+            "SELECT id, attempt FROM ledger.run WHERE state = 'running' AND lease_expires_at < clock_timestamp()"
+            " AND lease_seconds <= :watched_seconds"
+        ),
+        {"watched_seconds": watched.total_seconds()},
     )
     return [(row.id, row.attempt) for row in rows]
 

@@ -51,9 +51,8 @@ def store_dead_letter(engine: Engine, topic: str, body: bytes) -> Reply:
     except (DBAPIError, PoolTimeout) as error:
         log.warning("dead_letter.retry", topic=topic, reason=type(error).__name__, **_ids(event))
         return Reply.RETRY
-    log.warning(
-        "dead_letter.stored", outcome=Outcome.DEAD_LETTER.value, topic=topic, sha256=sha256, reason=reason, **_ids(event)
-    )
+    kept = {"outcome": Outcome.DEAD_LETTER.value, "topic": topic, "sha256": sha256, "reason": reason}
+    log.warning("dead_letter.stored", **kept, **_ids(event))
     _count(engine, [Counted(event.event_id, Outcome.DEAD_LETTER, event.run_id)])
     return Reply.SUCCESS
 

@@ -97,15 +97,16 @@ class Attempt:
 
     def _train(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
         try:
-            failure = self._stage()
+            return self._stage() or self._listen(heartbeat)
         except DATABASE_AWAY as error:
             return Stopped(EndReason.RELEASED, type(error).__name__)
         except OSError as error:
-            return Stopped(EndReason.NOT_STORED, f"staging: {error.strerror}")
-        if failure is not None:
-            return failure
+            return Stopped(EndReason.NOT_STORED, f"The attempt could not be staged: {error.strerror}")
 
+    def _listen(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
+        """The child from its start to its end, or to ours."""
         with Child(
+            self.settings.training_command,
             self.folder,
             model_cache=self.settings.model_cache,
             grace=self.settings.child_grace,

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -30,20 +29,26 @@ def child_environment(model_cache: Path) -> dict[str, str]:
 
 
 class Child(AbstractContextManager["Child"]):
-    """One `python -m oncetune.training FOLDER`; leaving the block means that it and its descendants are gone.
+    """One `command FOLDER`; leaving the block means that it and its descendants are gone. Raises OSError at its start.
 
     It also dies by itself when this process does: its standard input ends then.
     """
 
     def __init__(
-        self, folder: Path, *, model_cache: Path, grace: timedelta, on_progress: Callable[[Progress], None]
+        self,
+        command: tuple[str, ...],
+        folder: Path,
+        *,
+        model_cache: Path,
+        grace: timedelta,
+        on_progress: Callable[[Progress], None],
     ) -> None:
         self._grace = grace.total_seconds()
         self._on_progress = on_progress
         self.result: Finished | Refused | None = None
         with (folder / LOG_NAME).open("wb") as training_log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "oncetune.training", str(folder)],
+                [*command, str(folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=training_log,
@@ -93,6 +98,9 @@ class Child(AbstractContextManager["Child"]):
 
     def _read(self, lines: IO[bytes]) -> None:
         while line := lines.readline(MAX_LINE):
+            rest = line
+            while len(rest) == MAX_LINE and not rest.endswith(b"\n"):  # the end of a huge line says nothing by itself
+                rest = lines.readline(MAX_LINE)
             try:
                 said = child_line.validate_json(line)
             except ValidationError:

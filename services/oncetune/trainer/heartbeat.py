@@ -16,6 +16,13 @@ from oncetune.postgres import DATABASE_AWAY, transaction
 MAX_PROGRESS_EVENTS = 20  # an attempt; each heartbeat overwrites the run's progress all the same
 
 
+def _mark(progress: Progress | None) -> int:
+    """How many twentieths of its steps the child has made; a child that counts beyond its steps gets no more."""
+    if progress is None or not progress.steps:
+        return 0
+    return MAX_PROGRESS_EVENTS * min(progress.step, progress.steps) // progress.steps
+
+
 class Verdict(StrEnum):
     """Why an attempt has to stop."""
 
@@ -71,7 +78,7 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
 
     def _renew(self) -> None:
         progress = self._progress
-        mark = MAX_PROGRESS_EVENTS * progress.step // progress.steps if progress and progress.steps else 0
+        mark = _mark(progress)
         try:
             with transaction(self._engine) as session:
                 cancelled = renew_lease(session, self._lease, progress=progress, as_event=mark > self._told)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,7 +16,9 @@ from oncetune.ledger.leases import StrikeRule
 class TrainerSettings(BaseSettings):
     """`ONCETUNE_TRAINER_…`. Durations are seconds or ISO 8601 (`PT30S`)."""
 
-    model_config = SettingsConfigDict(env_prefix="ONCETUNE_TRAINER_", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ONCETUNE_TRAINER_", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     database_url: Annotated[str, Field(validation_alias="DATABASE_URL")]
     environment: Annotated[Literal["local", "production"], Field(validation_alias="ONCETUNE_ENVIRONMENT")] = (
@@ -25,6 +28,8 @@ class TrainerSettings(BaseSettings):
     model_cache: Annotated[Path, Field(validation_alias="ONCETUNE_MODEL_CACHE")]  # converted models
     staging: Path  # attempts in work: a folder of this trainer alone, emptied when it starts
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+
+    training_command: tuple[str, ...] = (sys.executable, "-m", "oncetune.training")  # behind `nice` or `numactl`, say
 
     lease: timedelta = timedelta(seconds=30)
     renew_every: timedelta = timedelta(seconds=5)

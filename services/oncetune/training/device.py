@@ -23,8 +23,8 @@ class Device:
 def choose_device() -> Device:
     """The first GPU (CUDA_VISIBLE_DEVICES names it), else the CPU; bfloat16 where the hardware is quicker with it.
 
-    A CPU is measured (0.1 s): of two that both report avx512_bf16, one multiplied bfloat16 4.5 times as fast as
-    float32 (AMD Zen 5), the other half as fast (Intel Xeon without amx).
+    A CPU is measured (0.1 s), not asked: of two that both report avx512_bf16, one multiplied bfloat16 4.5 times as
+    fast as float32 (AMD Zen 5), the other half as fast (Intel Xeon without amx).
     """
     if torch.cuda.is_available():
         return Device("cuda", torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32)
@@ -35,11 +35,17 @@ def choose_device() -> Device:
 
 
 def _seconds_to_multiply(dtype: torch.dtype) -> float:
-    """The shortest of a few products of 512 x 1024 by 1024 x 1024 (1.1 GFLOP)."""
+    """The least CPU time of a few products of 512 x 1024 by 1024 x 1024 (1.1 GFLOP).
+
+    CPU time of one thread, not the clock: on a busy machine the clock measures the neighbours.
+    """
     left, right = torch.ones(512, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     trials = []
     for _ in range(_TRIALS):
-        began = time.perf_counter()
+        began = time.thread_time()
         left @ right
-        trials.append(time.perf_counter() - began)
+        trials.append(time.thread_time() - began)
+    torch.set_num_threads(threads)
     return min(trials)

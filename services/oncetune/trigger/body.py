@@ -16,7 +16,7 @@ from oncetune.datasets.packing import pack_rows
 from oncetune.datasets.rows import BadRow, validate_rows
 from oncetune.gateway.errors import Refusal
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$")]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
 
 
 class TriggerBody(BaseModel):
@@ -100,7 +100,7 @@ def verify(body: bytes, models: dict[str, str]) -> VerifiedTrigger:
         raise _bad("unknown_algo", f"algo {trigger.algo[:80]!r} is not offered; offered: dpo")
     reference = _model(trigger.base_model, models)
     knobs = _hyperparameters(trigger.hyperparameters)
-    rows = _rows(trigger, set(document))
+    rows = _rows(trigger)
     return VerifiedTrigger(
         kb_id=trigger.kb_id,
         exp_name=trigger.exp_name,
@@ -130,10 +130,10 @@ def _hyperparameters(given: JsonValue) -> Hyperparameters:
         raise _bad("invalid_hyperparameters", _sentence(error, known, "hyperparameters.")) from error
 
 
-def _rows(trigger: TriggerBody, given: set[str]) -> PackedRows:
-    if len({"dataset_inline", "dataset_url"} & given) != 1:
+def _rows(trigger: TriggerBody) -> PackedRows:
+    if (trigger.dataset_inline is None) == (trigger.dataset_url is None):  # a null is what some callers write for none
         raise _bad("one_dataset", "Give exactly one of dataset_inline and dataset_url")
-    if "dataset_url" in given:
+    if trigger.dataset_url is not None:
         raise _check_url(trigger.dataset_url)
     try:
         return pack_rows(validate_rows(trigger.dataset_inline))
@@ -141,9 +141,9 @@ def _rows(trigger: TriggerBody, given: set[str]) -> PackedRows:
         raise _bad("invalid_dataset", str(error)) from error
 
 
-def _check_url(url: str | None) -> Refusal:
+def _check_url(url: str) -> Refusal:
     try:
-        parts = urlsplit(url or "")
+        parts = urlsplit(url)
     except ValueError:
         return _bad("invalid_dataset_url", "dataset_url is not a URL")
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -1,19 +1,22 @@
 """The loop that ends expired leases: it needs no trainer alive."""
 
 import threading
-import time
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
-from oncetune.ledger.leases import TRIGGER, EndReason, StrikeRule, end_lease, expired_leases
+from oncetune.ledger.leases import TRIGGER, EndReason, StrikeRule, database_time, end_lease, expired_leases
 from oncetune.logs import about, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
 
-def expire_once(engine: Engine, rule: StrikeRule) -> int:
-    """End every expired lease, each in a transaction of its own; how many ended."""
+UNNOTICED_GAP = timedelta(seconds=2)  # beyond the pause between two looks; a small part of a lease
+
+
+def expire_once(engine: Engine, rule: StrikeRule, *, watched: timedelta) -> int:
+    """End every expired lease that is not longer than `watched`, each in a transaction of its own; how many ended."""
     with transaction(engine) as session:
-        candidates = expired_leases(session)
+        candidates = expired_leases(session, watched=watched)
     ended = 0
     for run_id, attempt in candidates:
         with about(run_id=str(run_id)), transaction(engine) as session:
@@ -27,20 +30,23 @@ def expire_once(engine: Engine, rule: StrikeRule) -> int:
 def expire(engine: Engine, rule: StrikeRule, *, stop: threading.Event, every: float) -> None:
     """The loop, each `every` seconds until `stop`.
 
-    After the database was away it looks once without judging: the trainers, who could not renew either, go first.
+    It judges a lease only when it has looked on, without a gap by the database's clock, for as long as that lease
+    lasts: after the database, this process or the whole machine was away, the trainers, who could not renew either,
+    go first.
     """
-    last_success: float | None = None
+    since: datetime | None = None
+    last = datetime.min.replace(tzinfo=UTC)
     while not stop.is_set():
         try:
-            if last_success is not None and time.monotonic() - last_success < every + 1:
-                expire_once(engine, rule)
-            else:
-                with transaction(engine) as session:
-                    expired_leases(session)
-            last_success = time.monotonic()
+            with transaction(engine) as session:
+                now = database_time(session)
+            if since is None or now - last > timedelta(seconds=every) + UNNOTICED_GAP:
+                since = now
+            last = now
+            expire_once(engine, rule, watched=now - since)
         except DATABASE_AWAY as error:
             log.warning("expiry.waits", reason=type(error).__name__)
-            last_success = None
+            since = None
         except Exception:  # the outermost loop: a bug is shouted about, and the other leases are still looked at
             log.exception("expiry.broken")
         stop.wait(every)

@@ -13,7 +13,9 @@ from oncetune.ledger.outbox import Pace
 class TriggerSettings(BaseSettings):
     """`ONCETUNE_TRIGGER_…`, beside the names of the gateway contract. Durations are seconds or ISO 8601 (`PT30S`)."""
 
-    model_config = SettingsConfigDict(env_prefix="ONCETUNE_TRIGGER_", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ONCETUNE_TRIGGER_", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     database_url: Annotated[str, Field(validation_alias="DATABASE_URL")]
     environment: Annotated[Literal["local", "production"], Field(validation_alias="ONCETUNE_ENVIRONMENT")] = (

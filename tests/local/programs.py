@@ -1,0 +1,31 @@
+"""Small real programs, and the processes that carry a mark."""
+
+import os
+import sys
+from pathlib import Path
+
+from oncetune.local.processes import Program
+
+
+def python(name: str, code: str, *, stage: int = 0, **options: object) -> Program:
+    """A program that runs this code."""
+    return Program(name, (sys.executable, "-u", "-c", code), dict(os.environ), stage=stage, **options)  # type: ignore[arg-type]
+
+
+FOREVER = "import time\nprint('up')\nwhile True: time.sleep(60)"
+STUBBORN = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up')\nwhile True: time.sleep(60)"
+
+
+def carrying(mark: str) -> list[str]:
+    """The processes on this machine, this one aside, whose command line or environment holds `mark`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes()
+                around = (entry / "environ").read_bytes()
+            except OSError:  # ended, or somebody else's
+                continue
+            if mark.encode() in words + around:
+                found.append(f"{entry.name}: {words.replace(bytes(1), b' ').decode(errors='replace')[:200]}")
+    return found
