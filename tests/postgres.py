@@ -72,8 +72,8 @@ def _reaper(client: object) -> bool:
 
 
 def _start(image: str, *, reaper: bool) -> TestServer:
-    from testcontainers.core.config import ConnectionMode, testcontainers_config
     from testcontainers.community.postgres import PostgresContainer
+    from testcontainers.core.config import ConnectionMode, testcontainers_config
 
     testcontainers_config.ryuk_disabled = not reaper
     testcontainers_config.sleep_time = 0.2

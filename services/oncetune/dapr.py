@@ -8,7 +8,8 @@ loops, so a handler always answers one of the three.
 
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -68,7 +69,8 @@ def sidecar_publisher() -> Publish:
     return publish
 
 
-def direct_publisher(status_url: str, trainer_urls: tuple[str, ...], token: str) -> Publish:
+@contextmanager
+def direct_publisher(status_url: str, trainer_urls: tuple[str, ...], token: str) -> Iterator[Publish]:
     """Hand the same CloudEvent to the same routes, without sidecar and broker, on one machine.
 
     Status decides whether it was published; the trainer's copy of `run.requested` is a hint that may be lost.
@@ -101,7 +103,8 @@ def direct_publisher(status_url: str, trainer_urls: tuple[str, ...], token: str)
         if status not in (Reply.SUCCESS, Reply.DROP):
             raise NotPublished(f"status answered {status!r:.40}")
 
-    return publish
+    with client:
+        yield publish
 
 
 async def delivered(request: Request) -> bytes:

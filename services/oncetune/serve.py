@@ -13,6 +13,7 @@ import anyio.to_thread
 import uvicorn
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from oncetune import health
 from oncetune.contracts.topics import app_id
@@ -67,8 +68,24 @@ def _app_token() -> str:
     return token
 
 
+def check_settings(names: tuple[str, ...]) -> None:
+    """Raise BadService with one line for each setting of these services that is missing or wrong, never its value."""
+    wrong: dict[str, str] = {}
+    for kind in (kind for name in names for kind in SERVICES[name].SETTINGS):
+        try:
+            kind()
+        except ValidationError as error:
+            prefix = kind.model_config.get("env_prefix", "")
+            for one in error.errors(include_input=False):
+                field = ".".join(str(part) for part in one["loc"])
+                wrong[field if field.isupper() else prefix + field.upper()] = one["msg"]
+    if wrong:
+        raise BadService("; ".join(f"{setting}: {reason}" for setting, reason in sorted(wrong.items())))
+
+
 def serve(names: tuple[str, ...], *, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; returns after every loop has ended."""
+    """Serve until SIGTERM or SIGINT; returns after every loop has ended. Raises BadService."""
     configure_logs("+".join(names))
     app = create_app(names)
+    check_settings(names)
     uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=10)

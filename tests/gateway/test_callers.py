@@ -65,7 +65,10 @@ def test_a_caller_without_admin_is_403_and_is_told_why(client):
 
 
 def test_an_unknown_route_and_a_wrong_method_have_the_shape_of_every_error(client):
-    for answer, code in ((client.get("/nowhere"), "not_found"), (client.get("/trigger-finetune"), "method_not_allowed")):
+    for answer, code in (
+        (client.get("/nowhere"), "not_found"),
+        (client.get("/trigger-finetune"), "method_not_allowed"),
+    ):
         assert answer.json()["code"] == code
         assert isinstance(answer.json()["detail"], str)
 

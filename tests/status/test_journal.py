@@ -11,6 +11,7 @@ from oncetune.dapr import Reply
 from oncetune.postgres import transaction
 from oncetune.status.intake import journal
 from oncetune.status.journal import Outcome, append_events
+from tests.deadline import eventually
 from tests.status.given import delivery_counts, envelope, journalled, progress_event, rows, statements_of
 
 
@@ -75,6 +76,21 @@ def test_overlapping_batches_at_once_journal_each_event_once_and_never_deadlock(
     assert len(journalled(engine(None))) == 40
     counted = rows(engine(None), "SELECT sum(count) FROM audit.delivery WHERE outcome = 'duplicate'")
     assert counted == [(15 * 40,)]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_batch_waits_for_another_without_holding_what_that_one_needs(engine, backwards):
+    status = engine("status")
+    low, high = sorted((envelope(progress_event()) for _ in range(2)), key=lambda event: event.event_id)
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    owner = engine(None)
+    with ThreadPoolExecutor(1) as thread:
+        with transaction(status) as session:
+            append_events(session, [low])
+            second = thread.submit(journal, status, [high, low] if backwards else [low, high])
+            eventually(lambda: rows(owner, waiting))
+            append_events(session, [high])  # a deadlock, had the second batch begun with it
+        assert second.result() == [Reply.SUCCESS, Reply.SUCCESS]
 
 
 def test_an_entry_that_postgres_cannot_hold_takes_no_neighbour_with_it(engine):

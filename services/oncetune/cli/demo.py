@@ -75,6 +75,7 @@ def play(data: Path, *, delivery: Delivery | None, signals: Signals) -> bool:
             run=run,
             trail=trail,
             adapter=_adapter(run),
+            adapters=len(list(stack.artifacts.glob("*/*/adapter"))),
             copies=copies,
             runs_in_ledger=redelivery.runs_in_ledger(),
             replay_is_same=replay_is_same,

@@ -20,6 +20,7 @@ class Outcome:
     run: Document
     trail: Document
     adapter: Path | None
+    adapters: int  # in the artifacts' folder
     copies: int  # of run.requested that were delivered on purpose
     runs_in_ledger: int
     replay_is_same: bool
@@ -48,7 +49,7 @@ class Outcome:
                 f"the audit trail is whole: positions 1 to {count}, none missing",
             ),
             (after - before >= VISIBLE, f"polite answers went from {before:.0%} to {after:.0%}"),
-            (self.adapter is not None and self.adapter.is_dir(), "there is one adapter"),
+            (self.adapter is not None and self.adapters == 1, f"there is {self.adapters} adapter"),
         ]
 
 

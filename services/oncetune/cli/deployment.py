@@ -1,6 +1,5 @@
 """`oncetune serve` and `oncetune migrate`: what a deployment runs."""
 
-from pydantic import ValidationError
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from oncetune.cli.exits import Exit, Failure
@@ -15,9 +14,7 @@ def serve_until_stopped(services: tuple[str, ...], host: str, port: int) -> None
     try:
         serve(services, host=host, port=port)
     except BadService as error:
-        raise Failure(str(error), code=Exit.USAGE) from error
-    except ValidationError as error:
-        raise Failure(_settings(error), "Set them in the environment and start again.", Exit.USAGE) from error
+        raise Failure(f"{error}.", "Settings come from the environment.", Exit.USAGE) from error
 
 
 def migrate_once(database_url: str) -> None:
@@ -33,11 +30,3 @@ def migrate_once(database_url: str) -> None:
     except SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", error)).split())[:300]
         raise Failure(f"The migration of {printable(database_url)} failed: {reason}") from error
-
-
-def _settings(error: ValidationError) -> str:
-    """Which settings are missing or wrong, never what they held."""
-    wrong = [
-        f"{'.'.join(map(str, one['loc'])) or 'settings'}: {one['msg']}" for one in error.errors(include_input=False)
-    ]
-    return f"{error.title} cannot be read: " + "; ".join(wrong)

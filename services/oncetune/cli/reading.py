@@ -108,7 +108,7 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 def _data_words(data: Mapping[str, Any]) -> str:
     """The facts of an event in short; what the columns beside say already is left out."""
-    known = ("run_id", "position", "occurred_at", "hyperparameters", "metrics")
+    known = ("run_id", "position", "occurred_at", "hyperparameters", "metrics", "dataset_sha256", "adapter_sha256")
     words = (f"{name}={_text(value)}" for name, value in data.items() if name not in known and value is not None)
     return " ".join(words)[:160]
 

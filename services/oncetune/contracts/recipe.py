@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-RECIPE_VERSION: Literal[1] = 1  # trainers claim only the versions that they know: raise it when a field changes its meaning
+# Trainers claim only the versions that they know: raise it when a field changes its meaning.
+RECIPE_VERSION: Literal[1] = 1
 
 LossName = Literal["sigmoid", "hinge", "ipo", "robust", "apo_zero", "apo_down", "sft", "sigmoid_norm"]
 

@@ -84,7 +84,8 @@ def confirm_events(session: Session, *, limit: int = 500) -> Confirmed:
     rows = session.execute(
         text(
             "SELECT outbox.*, journal.hash FROM ledger.outbox JOIN audit.journal USING (event_id)"
-            " WHERE outbox.confirmed_at IS NULL AND outbox.publishes > 0 LIMIT :limit"
+            " WHERE outbox.confirmed_at IS NULL AND outbox.publishes > 0"
+            " ORDER BY outbox.publishes LIMIT :limit"  # forged ones, never confirmed, sink behind the honest
         ),
         {"limit": limit},
     ).all()

@@ -16,14 +16,24 @@ def open_log(path: Path) -> BinaryIO:
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log, without blank ones; empty when there is no log."""
+    """The last lines of a log as a person reads them, without blank ones; empty when there is no log."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 16384))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return []
-    return [line for line in lines if line.strip()][-count:]
+    told = [part for line in lines[-count:] for part in _readable(line).splitlines()]
+    return [line for line in told if line.strip()][-count:]
+
+
+def _readable(line: str) -> str:
+    """What an entry says; a traceback inside it gets its lines back."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    return str(entry.get("event") or entry.get("msg") or line) if isinstance(entry, dict) else line
 
 
 class Tail:

@@ -111,7 +111,7 @@ class Processes:
     def failure(self, name: str, what: str) -> CannotStart:
         """What to tell a person about a program that failed: the end of its log and where the rest is."""
         log = self._logs / f"{name}.log"
-        said = "\n".join(f"    {line[:300]}" for line in last_lines(log, 5))
+        said = "\n".join(f"    {line[:300]}" for line in last_lines(log, 10))
         return CannotStart(f"{what}.\n{said}" if said else f"{what}.", f"Its log is {log}.")
 
     def pids(self) -> dict[str, int]:

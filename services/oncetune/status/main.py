@@ -14,6 +14,7 @@ from oncetune.status.routes import routes
 from oncetune.status.settings import StatusSettings
 from oncetune.status.subscriptions import subscribe
 
+SETTINGS = (StatusSettings, GatewaySettings)
 ROLE = "oncetune_status"
 POOL = 10  # as many as the routes have threads
 # Waiting for a connection (5 s) and two statements end before the sidecar's patience does (20 s).

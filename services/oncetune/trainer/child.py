@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -91,10 +91,8 @@ class Child(AbstractContextManager["Child"]):
                 pipe.close()
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            pass
 
     def _read(self, lines: IO[bytes]) -> None:
         while line := lines.readline(MAX_LINE):

@@ -13,6 +13,7 @@ from oncetune.trainer.slot import Slot
 from oncetune.trainer.subscriptions import subscribe
 from oncetune.trainer.worker import Worker
 
+SETTINGS = (TrainerSettings,)
 ROLE = "oncetune_trainer"
 
 

@@ -14,7 +14,7 @@ from oncetune.ledger.leases import StrikeRule
 
 
 class TrainerSettings(BaseSettings):
-    """`ONCETUNE_TRAINER_…`. Durations are seconds or ISO 8601 (`PT30S`)."""
+    """`ONCETUNE_TRAINER_…`. Durations are ISO 8601 (`PT30S`, `PT0.5S`)."""
 
     model_config = SettingsConfigDict(
         env_prefix="ONCETUNE_TRAINER_", frozen=True, populate_by_name=True, hide_input_in_errors=True

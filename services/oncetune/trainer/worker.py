@@ -43,7 +43,7 @@ class Worker(AbstractContextManager["Worker"]):
                 lease = self._slot.wait_for_lease(self._settings.poll_every)
             except DATABASE_AWAY as error:
                 log.warning("claim.waits", reason=type(error).__name__)
-            except Exception:  # the outermost loop: a bug is shouted about, and the next poll tries again
+            except Exception:  # noqa: BLE001 - the outermost loop: a bug is shouted about, and the next poll tries again
                 log.exception("claim.broken")
             else:
                 if lease is not None:
@@ -54,7 +54,7 @@ class Worker(AbstractContextManager["Worker"]):
             log.info("run.claimed", outcome="ok", attempt=lease.attempt, worker=self._settings.name)
             try:
                 Attempt(self._engine, self._beats, self._settings, lease, self._stop).run()
-            except Exception:  # the outermost loop: a bug ends this attempt by its lease, not the trainer
+            except Exception:  # noqa: BLE001 - the outermost loop: a bug ends this attempt by its lease, not the trainer
                 log.exception("attempt.broken", attempt=lease.attempt)
             finally:
                 self._slot.free()

@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from oncetune.contracts.progress import REFUSED_EXIT, Finished, Progress, Refused
 from oncetune.contracts.recipe import TrainingRecipe
-from oncetune.training.process import die_with_parent, model_cache, take_stdout
+from oncetune.training.process import die_with_parent, model_cache, share_cores, take_stdout
 from oncetune.training.refusal import Refusal
 
 
@@ -24,6 +24,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     protocol = take_stdout()
     die_with_parent()
+    share_cores()
 
     def send(line: BaseModel) -> None:
         print(line.model_dump_json(), file=protocol, flush=True)

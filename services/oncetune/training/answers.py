@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from oncetune.contracts.progress import REFUSED_EXIT
-from oncetune.training.process import model_cache, take_stdout
+from oncetune.training.process import model_cache, share_cores, take_stdout
 from oncetune.training.refusal import Refusal
 
 
@@ -35,6 +35,7 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     protocol = take_stdout()
+    share_cores()
     request = Request.model_validate_json(Path(sys.argv[1]).read_bytes())
     try:
         print(json.dumps(answer(request, model_cache(os.environ))), file=protocol)

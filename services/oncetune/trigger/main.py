@@ -21,6 +21,7 @@ from oncetune.trigger.routes import routes
 from oncetune.trigger.settings import TriggerSettings
 from oncetune.trigger.state import TriggerState
 
+SETTINGS = (TriggerSettings, GatewaySettings)
 ROLE = "oncetune_trigger"
 POOL = 10  # as many as the routes have threads
 LOOP_POOL = 2
@@ -31,11 +32,14 @@ def mount(app: FastAPI, _dapr: DaprApp) -> None:
     app.include_router(routes)
 
 
-def _publisher(settings: TriggerSettings, app_token: str) -> Publish:
+@contextmanager
+def _publisher(settings: TriggerSettings, app_token: str) -> Iterator[Publish]:
     if settings.delivery == "sidecar":
-        return sidecar_publisher()
+        yield sidecar_publisher()
+        return
     assert settings.direct_status_url is not None
-    return direct_publisher(settings.direct_status_url, settings.direct_trainer_urls, app_token)
+    with direct_publisher(settings.direct_status_url, settings.direct_trainer_urls, app_token) as publish:
+        yield publish
 
 
 def _backlog(engine: Engine, pace: Pace) -> object:
@@ -54,19 +58,28 @@ def running(app: FastAPI) -> Iterator[None]:
     app.state.trigger = state
     details = {"delivery": lambda: settings.delivery, "outbox": lambda: _backlog(loops, settings.pace)}
     tell(app, Health(settings.environment, database_check(loops), details))
-    stop = threading.Event()
-    publish = _publisher(settings, app.state.app_token)
+    try:
+        with _publisher(settings, app.state.app_token) as publish, _loops(loops, publish, state):
+            yield
+    finally:
+        loops.dispose()
+        engine.dispose()
+
+
+@contextmanager
+def _loops(engine: Engine, publish: Publish, state: TriggerState) -> Iterator[None]:
+    settings, stop = state.settings, threading.Event()
     threads = [
         threading.Thread(
             target=relay,
             name="relay",
-            args=(loops, publish, settings.pace),
+            args=(engine, publish, settings.pace),
             kwargs={"wake": state.wake_relay, "stop": stop, "every": settings.relay_every.total_seconds()},
         ),
         threading.Thread(
             target=expire,
             name="expiry",
-            args=(loops, settings.strikes),
+            args=(engine, settings.strikes),
             kwargs={"stop": stop, "every": settings.expire_every.total_seconds()},
         ),
     ]
@@ -79,5 +92,3 @@ def running(app: FastAPI) -> Iterator[None]:
         state.wake_relay.set()
         for thread in threads:
             thread.join(settings.relay_deadline.total_seconds() + 5)
-        loops.dispose()
-        engine.dispose()

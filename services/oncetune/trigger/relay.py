@@ -17,11 +17,13 @@ from oncetune.logs import log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
 
-def relay_once(engine: Engine, publish: Publish, pace: Pace) -> int:
-    """Publish the events that are due and return how many were taken; 0 when none is."""
+def relay_once(engine: Engine, publish: Publish, pace: Pace, *, stop: threading.Event) -> int:
+    """Publish the events that are due and return how many were taken; 0 when none is. What `stop` leaves comes back."""
     with transaction(engine) as session:
         taken = take_events(session, pace)
     for event in taken:
+        if stop.is_set():
+            break
         fields = {"event_id": str(event.event_id), "run_id": str(event.run_id), "type": event.type}
         try:
             publish(topic_of(event.type), event.document, pace.deadline)
@@ -51,10 +53,10 @@ def relay(
     while not stop.is_set():
         busy = 0
         try:
-            busy = relay_once(engine, publish, pace) + confirm_once(engine, alarmed)
+            busy = relay_once(engine, publish, pace, stop=stop) + confirm_once(engine, alarmed)
         except DATABASE_AWAY as error:
             log.warning("relay.waits", reason=type(error).__name__)
-        except Exception:  # the outermost loop: a bug is shouted about, and the other events still go out
+        except Exception:  # noqa: BLE001 - the outermost loop: a bug is shouted about, and the other events still go out
             log.exception("relay.broken")
         if not busy:
             wake.wait(every)

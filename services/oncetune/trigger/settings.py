@@ -11,7 +11,7 @@ from oncetune.ledger.outbox import Pace
 
 
 class TriggerSettings(BaseSettings):
-    """`ONCETUNE_TRIGGER_…`, beside the names of the gateway contract. Durations are seconds or ISO 8601 (`PT30S`)."""
+    """`ONCETUNE_TRIGGER_…`, beside the names of the gateway contract. Durations are ISO 8601 (`PT30S`, `PT0.5S`)."""
 
     model_config = SettingsConfigDict(
         env_prefix="ONCETUNE_TRIGGER_", frozen=True, populate_by_name=True, hide_input_in_errors=True

@@ -66,7 +66,8 @@ CREATE TABLE ledger.run (
         (state = 'running') = (lease_owner IS NOT NULL)
         AND (state = 'running') = (lease_expires_at IS NOT NULL)
         AND (state = 'running') = (claim_id IS NOT NULL)),
-    CONSTRAINT an_ended_run_has_its_time CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL)),
+    CONSTRAINT an_ended_run_has_its_time CHECK (
+        (state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL)),
     CONSTRAINT a_completed_run_has_its_adapter CHECK (
         (state = 'completed') = (artifact_uri IS NOT NULL) AND (state = 'completed') = (adapter_sha256 IS NOT NULL)),
     CONSTRAINT a_failed_run_says_why CHECK ((state = 'failed') = (error IS NOT NULL)),

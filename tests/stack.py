@@ -1,0 +1,80 @@
+"""The stack of `oncetune up` for tests: the toy model, a short lease, the real processes."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from oncetune.cli.client import Client
+from oncetune.local.delivery import Delivery
+from oncetune.local.postgres_server import forget
+from oncetune.local.up import Stack, StackSettings, running_stack
+from tests.deadline import eventually
+
+ROWS = [
+    {"prompt": f"Where is room {number}?", "chosen": f"Gladly: on floor {number}.", "rejected": "Find it."}
+    for number in range(12)
+]
+# A run of a toy is over in a blink: a killed trainer is noticed as soon.
+QUICK = {
+    "ONCETUNE_TRAINER_LEASE": "PT6S",
+    "ONCETUNE_TRAINER_RENEW_EVERY": "PT1S",
+    "ONCETUNE_TRAINER_POLL_EVERY": "PT0.2S",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+@contextmanager
+def toy_stack(
+    data: Path, model: Path, *, delivery: Delivery, environment: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
+    """A running stack that knows the toy as `toy` and as the default `zephyr`; its database is deleted at the end."""
+    settings = StackSettings(
+        data=data,
+        port=0,
+        delivery=delivery,
+        minimum_free_bytes=0,
+        models={"toy": str(model), "zephyr": str(model)},
+        environment={**QUICK, **(environment or {})},
+    )
+    try:
+        with running_stack(settings) as stack:
+            yield stack
+    finally:
+        forget(data)
+
+
+@contextmanager
+def client_of(stack: Stack, user: str = "ann") -> Iterator[Client]:
+    with Client(stack.url, user=user, secret=stack.gateway_secret) as client:
+        yield client
+
+
+def state_of(client: Client, run_id: str, *states: str, seconds: float = 90) -> dict[str, Any]:
+    """The run once it is in one of these states."""
+
+    def look() -> dict[str, Any] | None:
+        run = client.get(f"/runs/{run_id}")
+        return run if run["status"] in states else None
+
+    found = eventually(look, seconds=seconds, every=0.2)
+    assert found is not None
+    return found
+
+
+def whole_trail(client: Client, run_id: str) -> dict[str, Any]:
+    """The run's trail once the journal holds everything."""
+
+    def look() -> dict[str, Any] | None:
+        trail = client.get(f"/runs/{run_id}/events")
+        return trail if trail["gapless"] and trail["pending"] == 0 else None
+
+    found = eventually(look, seconds=30, every=0.2)
+    assert found is not None
+    return found
+
+
+def without_settings() -> dict[str, str]:
+    """This process's environment without anybody's settings, for a command that is started as a program."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ONCETUNE_", "DPO_", "DAPR"))}

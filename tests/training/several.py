@@ -1,0 +1,44 @@
+"""python several.py FOLDER…: the real program for each folder in a process of its own, forked after the imports.
+
+Importing torch and TRL takes longer than a toy run. Each folder gets stdout, stderr and exit (the status).
+A folder that holds a file `every_position` is trained without the compact head.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+from oncetune.training import __main__ as program
+from oncetune.training import adapter, answers, dpo, metrics, sampling  # noqa: F401  # the imports to be shared
+
+
+def run(folder: Path) -> int:
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    if (folder / "every_position").exists():
+        dpo.score_completions_only = lambda: None
+    request = folder / "request.json"
+    sys.argv = ["program", str(request if request.exists() else folder)]
+    try:
+        return answers.main() if request.exists() else program.main()
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+def main() -> None:
+    for folder in map(Path, sys.argv[1:]):
+        child = os.fork()
+        if child == 0:
+            status = run(folder)
+            sys.stderr.flush()
+            os._exit(status)
+        _, ended = os.waitpid(child, 0)
+        (folder / "exit").write_text(str(os.waitstatus_to_exitcode(ended)))
+
+
+if __name__ == "__main__":
+    main()
