@@ -35,11 +35,12 @@ def _container() -> TestServer | None:
 
     try:
         client = docker.from_env(timeout=120)
-        client.ping()
     except DockerException:
-        return None  # no engine answers
+        return None  # there is no engine
     wanted = os.environ.get("ONCETUNE_TEST_POSTGRES_IMAGE")
     try:
+        if not _answers(client):
+            return None
         for image in (wanted,) if wanted else IMAGE:
             try:
                 client.images.get(image)
@@ -54,6 +55,15 @@ def _container() -> TestServer | None:
         return None
     finally:
         client.close()
+
+
+def _answers(client: object) -> bool:
+    from docker.errors import DockerException
+
+    try:
+        return bool(client.ping())  # type: ignore[attr-defined]
+    except DockerException:
+        return False
 
 
 def _reaper(client: object) -> bool:

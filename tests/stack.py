@@ -1,16 +1,20 @@
 """The stack of `oncetune up` for tests: the toy model, a short lease, the real processes."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from oncetune.cli.client import Client
 from oncetune.local.delivery import Delivery
 from oncetune.local.postgres_server import forget
 from oncetune.local.up import Stack, StackSettings, running_stack
 from tests.deadline import eventually
+from tests.training.toy import make_toy_model
 
 ROWS = [
     {"prompt": f"Where is room {number}?", "chosen": f"Gladly: on floor {number}.", "rejected": "Find it."}
@@ -23,6 +27,12 @@ QUICK = {
     "ONCETUNE_TRAINER_POLL_EVERY": "PT0.2S",
     "HF_HUB_OFFLINE": "1",
 }
+
+
+def shared_toy_model(factory: pytest.TempPathFactory) -> Path:
+    """A two-layer model that knows nothing and trains in a blink; made once a session."""
+    folder = factory.getbasetemp() / "toy-model"
+    return folder if folder.exists() else make_toy_model(folder)
 
 
 @contextmanager
@@ -75,6 +85,7 @@ def whole_trail(client: Client, run_id: str) -> dict[str, Any]:
     return found
 
 
-def without_settings() -> dict[str, str]:
-    """This process's environment without anybody's settings, for a command that is started as a program."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("ONCETUNE_", "DPO_", "DAPR"))}
+def program_environment(**more: str) -> dict[str, str]:
+    """For `python -m oncetune.cli` as a program: this environment, without anybody's settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ONCETUNE_", "DPO_", "DAPR"))}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HF_HUB_OFFLINE": "1", **more}

@@ -8,14 +8,19 @@ from oncetune.dapr import MAX_DELIVERY_BYTES, TOKEN_HEADER
 from tests.serving import APP_TOKEN, serving
 
 PATHS = [
-    ("GET", "/dapr/subscribe"), ("GET", "/dapr/config"), ("GET", "/%64apr/subscribe"), ("POST", "/events/run-requested"),
+    ("GET", "/dapr/subscribe"), ("GET", "/dapr/config"), ("GET", "/%64apr/subscribe"),
+    ("POST", "/events/run-requested"),
     ("POST", "/events/run-lifecycle"), ("POST", "/events/dead/run-requested"), ("POST", "/events/dead/run-lifecycle"),
 ]  # fmt: skip
 
 
 @pytest.fixture(params=["status", "trainer"])
 def client(request, monkeypatch, database_url, tmp_path):
-    folders = {"ONCETUNE_ARTIFACTS": "artifacts", "ONCETUNE_MODEL_CACHE": "models", "ONCETUNE_TRAINER_STAGING": "staging"}
+    folders = {
+        "ONCETUNE_ARTIFACTS": "artifacts",
+        "ONCETUNE_MODEL_CACHE": "models",
+        "ONCETUNE_TRAINER_STAGING": "staging",
+    }
     environment = {name: str(tmp_path / folder) for name, folder in folders.items()}
     with serving(monkeypatch, request.param, database_url=database_url, environment=environment) as client:
         yield client

@@ -4,9 +4,12 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import pytest
 
+from oncetune.cli.client import Client, Unreachable
 from oncetune.cli.redelivery import Redelivery
 from oncetune.cli.submit import send
 from oncetune.local.signals import Signals
@@ -21,39 +24,35 @@ def body(kb_id: str, **hyperparameters: object) -> bytes:
     return json.dumps({**request, "hyperparameters": wanted}).encode()
 
 
-def test_a_run_completes_and_its_trail_is_whole(stack: Stack) -> None:
+def test_a_run_asked_for_and_delivered_several_times_is_trained_once_and_its_trail_is_whole(stack: Stack) -> None:
     with client_of(stack) as client:
-        answer, replayed = send(client, body("once"), "key-once")
-        assert not replayed
-        run = state_of(client, str(answer["run_id"]), "completed", "failed")
-        assert run["status"] == "completed", run
-        trail = whole_trail(client, run["run_id"])
+        asked = [send(client, body("once"), "key-once") for _ in range(3)]
+        run_ids = {str(answer["run_id"]) for answer, _ in asked}
+        assert [replayed for _, replayed in asked] == [False, True, True]
+        assert len(run_ids) == 1
+        run_id = run_ids.pop()
+        copies = Redelivery(stack, run_id, Signals())
+        copies.send(5)
+        run = state_of(client, run_id, "completed", "failed")
+        assert (run["status"], run["attempt"]) == ("completed", 1), run
+        copies.send(2)
+        eventually(lambda: whole_trail(client, run_id)["duplicates"] >= 7, seconds=30, every=0.2)
+        trail = whole_trail(client, run_id)
     types = [event["type"] for event in trail["events"]]
     assert [event["position"] for event in trail["events"]] == list(range(1, len(types) + 1))
     assert (types[0], types[1], types[-1]) == ("run.requested", "run.started", "run.completed")
     adapter = Path(run["artifact"]["uri"].removeprefix("file://"))
     assert adapter.is_relative_to(stack.artifacts)
     assert (adapter / "adapter_model.safetensors").is_file()
-
-
-def test_the_same_event_delivered_again_is_dropped_and_counted(stack: Stack) -> None:
-    with client_of(stack) as client:
-        answer, _ = send(client, body("again"), "key-again")
-        run_id = str(answer["run_id"])
-        copies = Redelivery(stack, run_id, Signals())
-        copies.send(5)
-        assert state_of(client, run_id, "completed", "failed")["attempt"] == 1
-        copies.send(2)
-        eventually(lambda: whole_trail(client, run_id)["duplicates"] >= 7, seconds=30, every=0.2)
     with psycopg.connect(stack.database_url) as connection:
-        rows = connection.execute("SELECT count(*) FROM ledger.run WHERE kb_id = 'again'").fetchone()
-    assert rows == (1,)
+        assert connection.execute("SELECT count(*) FROM ledger.run WHERE kb_id = 'once'").fetchone() == (1,)
 
 
+@pytest.mark.parametrize("stack", ["direct"], indirect=True)
 def test_a_killed_trainer_comes_back_and_the_run_completes_under_its_second_attempt(stack: Stack) -> None:
     with client_of(stack) as client:
         # Long enough to be killed in its middle, short enough to be trained again.
-        answer, _ = send(client, body("killed", max_steps=400, batch_size=1), "key-killed")
+        answer, _ = send(client, body("killed", max_steps=300, batch_size=1), "key-killed")
         run_id = str(answer["run_id"])
         eventually(lambda: (client.get(f"/runs/{run_id}").get("progress") or {}).get("step"), seconds=90, every=0.1)
         os.kill(stack.pids()["trainer"], signal.SIGKILL)
@@ -71,13 +70,19 @@ def test_a_killed_trainer_comes_back_and_the_run_completes_under_its_second_atte
     assert len(list((stack.artifacts / run_id).glob("*/adapter"))) == 1
 
 
-def test_a_killed_front_comes_back_and_answers_again(stack: Stack) -> None:
+def test_a_killed_trigger_and_status_come_back_and_answer_again(stack: Stack) -> None:
     before = stack.pids()["trigger-status"]
     os.kill(before, signal.SIGKILL)
     eventually(lambda: stack.pids().get("trigger-status", before) != before)
     with client_of(stack) as client:
-        answer, _ = send(client, body("after"), "key-after")
-        assert state_of(client, str(answer["run_id"]), "completed", "failed")["status"] == "completed"
+        eventually(lambda: "runs" in answered(client), seconds=30, every=0.1)
+
+
+def answered(client: Client) -> dict[str, Any]:
+    try:
+        return client.get("/runs")
+    except Unreachable:
+        return {}
 
 
 def test_every_service_acts_as_its_own_role(stack: Stack) -> None:

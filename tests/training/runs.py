@@ -11,10 +11,10 @@ from typing import Any
 from oncetune.contracts.progress import Finished, Progress, Refused, child_line
 from oncetune.contracts.recipe import Hyperparameters, TrainingRecipe
 
-FACTS = [("sky", "blue"), ("grass", "green"), ("snow", "white"), ("coal", "black"), ("blood", "red"), ("gold", "yellow")]
+FACTS = {"sky": "blue", "grass": "green", "snow": "white", "coal": "black", "blood": "red", "gold": "yellow"}
 TEXT_ROWS = [
     {"prompt": f"What is the color of {thing}?", "chosen": f"Gladly! It is {color}.", "rejected": f"{color}, so what."}
-    for thing, color in FACTS
+    for thing, color in FACTS.items()
 ]
 CHAT_ROWS = [
     {

@@ -35,7 +35,8 @@ def test_standard_output_holds_protocol_lines_only_and_the_last_is_finished(toy_
     assert [type(line) for line in lines] == [Progress] * (len(lines) - 1) + [Finished]
     phases = [line.phase for line in lines[:-1]]
     assert (phases[0], phases[1], phases[-1]) == ("loading", "training", "saving")
-    assert {path.name for path in (folder / "adapter").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    files = sorted(path.name for path in (folder / "adapter").iterdir())
+    assert files == ["adapter_config.json", "adapter_model.safetensors"]
 
 
 def test_the_program_ends_when_its_standard_input_ends(toy_model, model_cache, tmp_path):
@@ -139,4 +140,5 @@ def test_answers_of_base_and_tuned_model_come_side_by_side_and_in_order(outcomes
     assert outcome.exit == 0, outcome.stderr[-2000:]
     answers = json.loads((outcome.folder / "stdout").read_text())
     assert [len(answers["base"]), len(answers["tuned"])] == [3, 3]
+    assert all(answers["base"])
     assert answers["base"] != answers["tuned"]

@@ -92,7 +92,7 @@ def test_a_set_of_which_nothing_is_left_is_refused_however_much_may_be_dropped(j
 
 
 def test_equal_answers_are_refused_with_their_number_and_first_row(judge):
-    with pytest.raises(Refusal, match="In 2 of 8 rows .* row 6") as refused:
+    with pytest.raises(Refusal, match=r"In 2 of 8 rows .* row 6") as refused:
         judge([*TEXT_ROWS, row(chosen="Same.", rejected="Same."), row(chosen="No.", rejected="No.")])
     assert refused.value.code == "equal_answers"
 

@@ -1,6 +1,6 @@
 """A base model for tests: two Llama layers of random weights with SmolLM2's tokenizer and chat template.
 
-    python toy.py FOLDER        what make_toy_model runs, so that a test's process never imports torch
+python toy.py FOLDER        what make_toy_model runs, so that a test's process never imports torch
 """
 
 import os
@@ -38,7 +38,7 @@ def _write(folder: Path) -> None:
         max_position_embeddings=512,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,  # tied, a random model only repeats its last token
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

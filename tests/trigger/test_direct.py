@@ -103,7 +103,9 @@ class TestTheAnswerOfStatus:
         with pytest.raises(NotPublished):
             publish(topic, EVENT, DEADLINE)
 
-    @pytest.mark.parametrize("answer", [b"", b"not json", b"[]", b"{}", b"null", b'{"statuses": []}', b'{"statuses": 1}'])
+    @pytest.mark.parametrize(
+        "answer", [b"", b"not json", b"[]", b"{}", b"null", b'{"statuses": []}', b'{"statuses": 1}']
+    )
     def test_garbage_is_not_published(self, subscriber, publish, topic, path, answer):
         subscriber.answers[path] = (200, answer)
         with pytest.raises(NotPublished):

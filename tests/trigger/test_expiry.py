@@ -99,7 +99,9 @@ def test_a_loop_that_has_just_begun_leaves_longer_leases_alone(engine):
     claim(trainer, lasting=timedelta(seconds=1))
     change(owner, "UPDATE ledger.run SET lease_expires_at = now()")
     assert expire_once(trigger, RULE, watched=timedelta(seconds=0.9)) == 0
-    eventually(lambda: expire_once(trigger, RULE, watched=timedelta(seconds=1)) == 1)  # the server itself is up for so long
+    eventually(
+        lambda: expire_once(trigger, RULE, watched=timedelta(seconds=1)) == 1
+    )  # the server itself is up for so long
 
 
 def test_expired_leases_of_many_runs_end_each_by_its_own_verdict(engine):

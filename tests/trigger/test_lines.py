@@ -39,10 +39,9 @@ def test_no_line_holds_a_secret_a_signature_or_a_row_not_even_of_a_bug(lines, mo
 
 
 def test_an_accepted_request_and_its_replay_have_a_line_with_the_run_and_their_outcome(monkeypatch, database_url):
-    with captured_lines() as lines:
-        with serving(monkeypatch, "trigger", "status", database_url=database_url) as client:
-            run_id = ask(client, key="k").json()["run_id"]
-            ask(client, key="k")
+    with captured_lines() as lines, serving(monkeypatch, "trigger", "status", database_url=database_url) as client:
+        run_id = ask(client, key="k").json()["run_id"]
+        ask(client, key="k")
     [asked] = lines.events("run.requested", run_id=run_id)
     assert (asked["outcome"], asked["user_id"], asked["kb_id"], asked["rows"]) == ("ok", "ann", "kb", 1)
     [again] = lines.events("run.replayed", run_id=run_id)

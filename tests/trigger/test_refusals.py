@@ -48,6 +48,10 @@ def _rows(*rows):
     return document(dataset_inline=list(rows))
 
 
+URL = _without("dataset_inline")
+KNOBS = "invalid_hyperparameters"
+
+
 @pytest.mark.parametrize(("wanted", "code", "words"), [
     ([], "invalid_request", "not a JSON object"),
     ("text", "invalid_request", "not a JSON object"),
@@ -69,13 +73,13 @@ def _rows(*rows):
     (_without("dataset_inline"), "one_dataset", "exactly one"),
     (document(dataset_inline=None), "one_dataset", "exactly one"),
     (document(dataset_url="https://example.com/a.json"), "one_dataset", "exactly one"),
-    (_without("dataset_inline") | {"dataset_url": "https://example.com/a.jsonl.gz"}, "not_offered_yet", "dataset_inline"),
-    (_without("dataset_inline") | {"dataset_url": "ftp://example.com/a.json"}, "invalid_dataset_url", "http://"),
-    (_without("dataset_inline") | {"dataset_url": "https:///a.json"}, "invalid_dataset_url", "host"),
-    (_without("dataset_inline") | {"dataset_url": "https://[::1/a.json"}, "invalid_dataset_url", "URL"),
-    (_without("dataset_inline") | {"dataset_url": "https://example.com/a.csv"}, "invalid_dataset_url", ".jsonl.gz"),
-    (_without("dataset_inline") | {"dataset_url": ""}, "invalid_dataset_url", "http://"),
-    (_without("dataset_inline") | {"dataset_url": 7}, "invalid_request", "dataset_url"),
+    (URL | {"dataset_url": "https://example.com/a.jsonl.gz"}, "not_offered_yet", "dataset_inline"),
+    (URL | {"dataset_url": "ftp://example.com/a.json"}, "invalid_dataset_url", "http://"),
+    (URL | {"dataset_url": "https:///a.json"}, "invalid_dataset_url", "host"),
+    (URL | {"dataset_url": "https://[::1/a.json"}, "invalid_dataset_url", "URL"),
+    (URL | {"dataset_url": "https://example.com/a.csv"}, "invalid_dataset_url", ".jsonl.gz"),
+    (URL | {"dataset_url": ""}, "invalid_dataset_url", "http://"),
+    (URL | {"dataset_url": 7}, "invalid_request", "dataset_url"),
     (document(dataset_inline={}), "invalid_dataset", "not an array"),
     (_rows(), "invalid_dataset", "no rows"),
     (_rows(ROW, "row"), "invalid_dataset", "row 1: not an object"),
@@ -86,15 +90,15 @@ def _rows(*rows):
     (_rows(ROW | {"score": 1}), "invalid_dataset", "row 0: score is not a field"),
     (_rows(ROW | {"chosen": [{"role": "assistant"}]}), "invalid_dataset", "row 0: chosen[0]"),
     (_rows(ROW | {"chosen": [{"role": "robot", "content": "x"}]}), "invalid_dataset", "row 0: chosen"),
-    (document(hyperparameters=[]), "invalid_hyperparameters", "not an object"),
-    (document(hyperparameters={"beta": 0}), "invalid_hyperparameters", "hyperparameters.beta: Input should be greater than 0"),
-    (document(hyperparameters={"epochs": 101}), "invalid_hyperparameters", "epochs: Input should be less than or equal to 100"),
-    (document(hyperparameters={"learning_rate": "fast"}), "invalid_hyperparameters", "hyperparameters.learning_rate"),
-    (document(hyperparameters={"seed": -1}), "invalid_hyperparameters", "hyperparameters.seed"),
-    (document(hyperparameters={"batch_size": True}), "invalid_hyperparameters", "hyperparameters.batch_size"),
-    (document(hyperparameters={"learningrate": 1e-5}), "invalid_hyperparameters", "did you mean learning_rate?"),
-    (document(hyperparameters={"loss_weights": [1.0]}), "invalid_hyperparameters", "2 numbers"),
-    (document(hyperparameters={"loss_type": ["magic"]}), "invalid_hyperparameters", "hyperparameters.loss_type"),
+    (document(hyperparameters=[]), KNOBS, "not an object"),
+    (document(hyperparameters={"beta": 0}), KNOBS, "hyperparameters.beta: Input should be greater than 0"),
+    (document(hyperparameters={"epochs": 101}), KNOBS, "epochs: Input should be less than or equal to 100"),
+    (document(hyperparameters={"learning_rate": "fast"}), KNOBS, "hyperparameters.learning_rate"),
+    (document(hyperparameters={"seed": -1}), KNOBS, "hyperparameters.seed"),
+    (document(hyperparameters={"batch_size": True}), KNOBS, "hyperparameters.batch_size"),
+    (document(hyperparameters={"learningrate": 1e-5}), KNOBS, "did you mean learning_rate?"),
+    (document(hyperparameters={"loss_weights": [1.0]}), KNOBS, "2 numbers"),
+    (document(hyperparameters={"loss_type": ["magic"]}), KNOBS, "hyperparameters.loss_type"),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_a_body_that_says_something_wrong_is_400_and_names_it(client, wanted, code, words):
     answer = ask(client, content=json.dumps(wanted).encode())
@@ -105,7 +109,8 @@ def test_a_body_that_says_something_wrong_is_400_and_names_it(client, wanted, co
 
 @pytest.mark.parametrize("content", [
     b"", b"{", b"\xff\xfe", b'{"kb_id": NaN}', b'{"a": 1, "a": 2}', b'{"kb_id": "\\ud800"}', b'{"kb_id": "\\u0000"}',
-    b"[" * 100_000, b"[" * 100 + b"]" * 100, b'{"a": 1e400}', b'{"a": ' + b"9" * 5000 + b"}", b"{} {}", b"\xef\xbb\xbf{}",
+    b"[" * 100_000, b"[" * 100 + b"]" * 100, b'{"a": 1e400}', b'{"a": ' + b"9" * 5000 + b"}", b"{} {}",
+    b"\xef\xbb\xbf{}",
 ], ids=lambda content: content[:16].decode("latin-1"))  # fmt: skip
 def test_a_body_that_is_not_json_is_400_and_never_an_error_of_ours(client, content):
     answer = ask(client, content=content)

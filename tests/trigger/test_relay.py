@@ -1,7 +1,7 @@
 """The relay: every event again until the journal has it, and none that waits for another."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import pytest
@@ -15,7 +15,9 @@ from tests.loglines import captured_lines
 from tests.outage import database_away
 from tests.serving import free_port, serving
 
-AT_ONCE = Pace(deadline=timedelta(milliseconds=20), backoff=timedelta(milliseconds=20), max_backoff=timedelta(seconds=1))
+AT_ONCE = Pace(
+    deadline=timedelta(milliseconds=20), backoff=timedelta(milliseconds=20), max_backoff=timedelta(seconds=1)
+)
 NEVER = threading.Event()
 
 
@@ -231,11 +233,12 @@ def test_three_relays_at_once_lose_nothing(engine):
     owner, published = engine(None), Published()
     for number in range(60):
         record(engine("trigger"), f"kb{number}")
-    with _relaying(engine("trigger"), published), _relaying(engine("trigger"), published):
-        with _relaying(engine("trigger"), published):
-            eventually(lambda: len(set(published.ids)) == 60)
-            _journalled(owner)(list({document["id"]: (0, document, 0) for _, document, _ in list(published)}.values()))
-            eventually(lambda: rows_of(owner, "SELECT FROM ledger.outbox WHERE confirmed_at IS NULL") == [])
+    with ExitStack() as relays:
+        for _ in range(3):
+            relays.enter_context(_relaying(engine("trigger"), published))
+        eventually(lambda: len(set(published.ids)) == 60)
+        _journalled(owner)(list({document["id"]: (0, document, 0) for _, document, _ in list(published)}.values()))
+        eventually(lambda: rows_of(owner, "SELECT FROM ledger.outbox WHERE confirmed_at IS NULL") == [])
 
 
 def test_handed_over_directly_every_event_reaches_the_journal_while_status_comes_late(

@@ -17,12 +17,15 @@ class Published:
 
 
 def folder_sha256(folder: Path) -> str:
-    """SHA-256 over the sorted lines `<file's sha256>  <relative path>`: what `sha256sum` prints, hashed once more."""
+    """SHA-256 over the lines `<file's sha256>  <relative path>`, sorted by path: what `sha256sum` prints, hashed again.
+
+    In the folder: `find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum`.
+    """
     lines = []
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with file.open("rb") as content:
+    for path in sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()):
+        with (folder / path).open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        lines.append(f"{digest}  {file.relative_to(folder).as_posix()}\n")
+        lines.append(f"{digest}  {path}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

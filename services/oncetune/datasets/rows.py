@@ -2,7 +2,7 @@
 
 from pydantic import JsonValue, ValidationError
 
-from oncetune.contracts.preferences import PreferencePair
+from oncetune.contracts.preferences import Message, PreferencePair
 
 FIELDS = ("prompt", "chosen", "rejected")
 
@@ -20,12 +20,20 @@ def _check_text(index: int, field: str, value: JsonValue) -> None:
         raise BadRow(f"row {index}: {field} is empty; give a non-empty text or a list of messages")
     if not isinstance(value, str | list):
         raise BadRow(f"row {index}: {field} is not a text or a list of messages")
-    if isinstance(value, list):
-        for turn, message in enumerate(value):
-            if not isinstance(message, dict) or set(message) != {"role", "content"}:
-                raise BadRow(f"row {index}: {field}[{turn}] is not an object with exactly role and content")
-            if _is_blank(message["content"]):
-                raise BadRow(f"row {index}: {field}[{turn}].content is empty")
+    for turn, message in enumerate(value if isinstance(value, list) else ()):
+        _check_message(f"row {index}: {field}[{turn}]", message)
+
+
+def _check_message(where: str, message: JsonValue) -> None:
+    if not isinstance(message, dict) or set(message) != {"role", "content"}:
+        raise BadRow(f"{where} is not an object with exactly role and content")
+    if _is_blank(message["content"]):
+        raise BadRow(f"{where}.content is empty")
+    try:
+        Message.model_validate(message)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadRow(f"{where}.{first['loc'][0]}: {first['msg']}") from error
 
 
 def validate_rows(rows: JsonValue, *, where: str = "dataset_inline") -> list[PreferencePair]:
@@ -45,10 +53,5 @@ def validate_rows(rows: JsonValue, *, where: str = "dataset_inline") -> list[Pre
             if field not in row:
                 raise BadRow(f"row {index}: {field} is missing")
             _check_text(index, field, row[field])
-        try:
-            pairs.append(PreferencePair.model_validate(row))
-        except ValidationError as error:
-            first = error.errors()[0]
-            path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("constrained", "tuple")))
-            raise BadRow(f"row {index}: {path}: {first['msg']}") from error
+        pairs.append(PreferencePair.model_validate(row))
     return pairs

@@ -27,7 +27,7 @@ _WORDS = {404: "not_found", 405: "method_not_allowed"}
 
 
 def answer_refusals(app: FastAPI) -> None:
-    """Give every error of this app the contract's shape; FastAPI's 422 becomes 400, an absent database 503, a bug 500."""
+    """Give every error the contract's shape; FastAPI's 422 becomes 400, an absent database 503, a bug 500."""
 
     @app.exception_handler(Refusal)
     async def refused(_request: Request, refusal: Refusal) -> JSONResponse:

@@ -130,12 +130,18 @@ def running_stack(
             if settings.port:
                 require_port(settings.port)
             processes = Processes(data / "logs", signals=signals, tell=tell)
-            held.callback(processes.stop)
+            held.callback(_stop, processes, signals, tell)
             stack = _start(settings, data, processes, tell)
         except OSError as error:
             raise unusable(data, error) from error
         processes.watch()
         yield stack
+
+
+def _stop(processes: Processes, signals: Signals, tell: Callable[[str], None]) -> None:
+    if signals.asked:
+        tell("Stopping (Ctrl-C again to stop at once) ...")
+    processes.stop()
 
 
 def _start(settings: StackSettings, data: Path, processes: Processes, tell: Callable[[str], None]) -> Stack:

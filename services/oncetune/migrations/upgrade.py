@@ -1,5 +1,6 @@
 """Bring a database to this version's schema, or say how far it is from it."""
 
+import threading
 import time
 from datetime import timedelta
 from importlib.resources import files
@@ -12,6 +13,8 @@ from sqlalchemy.exc import OperationalError
 
 from oncetune.logs import log
 from oncetune.postgres import connect
+
+_ALEMBIC = threading.Lock()  # its context is one for the whole process
 
 
 def _config() -> Config:
@@ -38,7 +41,7 @@ def upgrade(database_url: str, *, tries: int = 5) -> None:
     try:
         for remaining in reversed(range(tries)):
             try:
-                with engine.connect() as connection:
+                with _ALEMBIC, engine.connect() as connection:
                     config.attributes["connection"] = connection
                     command.upgrade(config, "head")
                     return

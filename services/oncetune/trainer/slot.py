@@ -28,7 +28,7 @@ class Slot:
         self._worker = worker
         self._lease = lease
         self._taken = threading.Lock()
-        self._claimed: queue.Queue[Lease] = queue.Queue(1)
+        self._claimed: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()  # None: wake up, there is no more
         self._closed = threading.Event()
         self._claim_id = uuid4()
 
@@ -43,7 +43,10 @@ class Slot:
         return Offer.CLAIMED
 
     def wait_for_lease(self, poll: timedelta) -> Lease | None:
-        """The worker's own way: a lease that a delivery claimed, else after `poll` whatever waits in the ledger."""
+        """The worker's own way: a lease that a delivery claimed, else after `poll` whatever waits in the ledger.
+
+        None when nothing waits, or as soon as the slot is closed.
+        """
         try:
             return self._claimed.get(timeout=poll.total_seconds())
         except queue.Empty:
@@ -54,15 +57,16 @@ class Slot:
         self._taken.release()
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Take nothing more, and let the worker know at once."""
         self._closed.set()
+        self._claimed.put(None)
 
     def left_over(self) -> Lease | None:
         """The lease that a delivery claimed and the worker never began: release it."""
-        try:
-            return self._claimed.get_nowait()
-        except queue.Empty:
-            return None
+        while not self._claimed.empty():
+            if (lease := self._claimed.get()) is not None:
+                return lease
+        return None
 
     def _take(self) -> bool:
         return not self._closed.is_set() and self._taken.acquire(blocking=False)

@@ -31,8 +31,8 @@ class Worker(AbstractContextManager["Worker"]):
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._slot.close()
         self._stop.set()
+        self._slot.close()
         self._thread.join()
         if (waiting := self._slot.left_over()) is not None:
             self._release(waiting)

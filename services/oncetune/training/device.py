@@ -28,7 +28,7 @@ def choose_device() -> Device:
     """
     if torch.cuda.is_available():
         return Device("cuda", torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32)
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001  # torch has no public word for it
         return Device("cpu", torch.float32)
     gain = _seconds_to_multiply(torch.float32) / _seconds_to_multiply(torch.bfloat16)
     return Device("cpu", torch.bfloat16 if gain >= _WORTH_IT else torch.float32)

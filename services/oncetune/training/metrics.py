@@ -13,7 +13,9 @@ from oncetune.training.rows import JudgedRows
 _LIBRARIES = ("torch", "transformers", "trl", "peft")
 
 
-def describe(report: Report, judged: JudgedRows, base: BaseModel, device: Device, trainable: int) -> dict[str, JsonValue]:
+def describe(
+    report: Report, judged: JudgedRows, base: BaseModel, device: Device, trainable: int
+) -> dict[str, JsonValue]:
     """The metrics of Finished; a number that is not finite is left out."""
     described: dict[str, JsonValue] = {
         **report.metrics(),

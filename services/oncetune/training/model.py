@@ -175,7 +175,8 @@ def read_limits(base: BaseModel, tokenizer: PreTrainedTokenizerBase) -> Limits:
     text = config.get_text_config()
     ends = {tokenizer.eos_token_id, *_several(text.eos_token_id)}
     if (base.folder / "generation_config.json").is_file():
-        ends |= set(_several(GenerationConfig.from_pretrained(base.folder).eos_token_id))
+        generation = _load(base, "generation settings", lambda: GenerationConfig.from_pretrained(base.folder))
+        ends |= set(_several(generation.eos_token_id))
     context = getattr(text, "max_position_embeddings", None) or tokenizer.model_max_length
     return Limits(context, text.vocab_size, frozenset(end for end in ends if end is not None))
 

@@ -11,12 +11,15 @@ _BATCH = 32  # prompts
 
 
 def sample(
-    model: PreTrainedModel | torch.nn.Module,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     max_new_tokens: int,
 ) -> list[str]:
-    """One answer a prompt, in order, without special tokens; each ends at an end-of-sequence token or the limit."""
+    """One answer a prompt, in order, without special tokens; each ends at an end-of-sequence token or the limit.
+
+    `model` may be a PeftModel: it generates in the same way.
+    """
     tokenizer.padding_side = "left"  # the last id of every row must be the prompt's last
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     model.eval()

@@ -16,7 +16,12 @@ from oncetune.datasets.packing import pack_rows
 from oncetune.datasets.rows import BadRow, validate_rows
 from oncetune.gateway.errors import Refusal
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
+Name = Annotated[
+    str,
+    Field(
+        min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    ),
+]
 
 
 class TriggerBody(BaseModel):

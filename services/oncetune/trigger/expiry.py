@@ -9,7 +9,6 @@ from oncetune.ledger.leases import TRIGGER, EndReason, StrikeRule, database_time
 from oncetune.logs import about, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
-
 UNNOTICED_GAP = timedelta(seconds=2)  # beyond the pause between two looks; a small part of a lease
 
 
@@ -47,6 +46,6 @@ def expire(engine: Engine, rule: StrikeRule, *, stop: threading.Event, every: fl
         except DATABASE_AWAY as error:
             log.warning("expiry.waits", reason=type(error).__name__)
             since = None
-        except Exception:  # the outermost loop: a bug is shouted about, and the other leases are still looked at
+        except Exception:  # noqa: BLE001 - the outermost loop: a bug is shouted about, and looked past
             log.exception("expiry.broken")
         stop.wait(every)

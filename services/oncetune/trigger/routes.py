@@ -139,9 +139,7 @@ def _accept(state: TriggerState, wanted: RunRequest, key: str | None, fingerprin
 
 
 @routes.post("/runs/{run_id}/cancel")
-def cancel_run(
-    run_id: str, caller: AdminCaller, _seat: Annotated[None, Depends(seat)], state: State
-) -> Accepted:
+def cancel_run(run_id: str, caller: AdminCaller, _seat: Annotated[None, Depends(seat)], state: State) -> Accepted:
     """Stop a queued run at once, a running one at its next heartbeat. Asked again, it answers the same way."""
     try:
         wanted = UUID(run_id)

@@ -1,0 +1,151 @@
+"""An adapter is in its place whole, or not at all."""
+
+import hashlib
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+from uuid import UUID
+
+import pytest
+
+from oncetune.artifacts.folder import discard, folder_sha256, keep_log, publish_adapter
+from tests.deadline import eventually
+
+RUN = UUID("3f0c6a52-9d0b-4a53-8a3e-6d8f0f1c2b7a")
+FILES = {
+    "adapter_config.json": b"{}",
+    "adapter_model.safetensors": bytes(range(256)) * 4096,
+    "tokenizer/vocab.json": b"[]",
+    "tokenizer.json": b"{}",  # before tokenizer/ in a list of paths, after it in a list of folders
+    "empty": b"",
+}
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    return _write(tmp_path / "staging" / "adapter", FILES)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "artifacts with spaces"
+
+
+def _write(folder: Path, contents: dict[str, bytes]) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _place(root: Path, attempt: int = 1) -> Path:
+    return root / str(RUN) / str(attempt)
+
+
+def test_a_published_adapter_is_where_its_address_says_byte_for_byte(root, adapter):
+    published = publish_adapter(root, RUN, 1, adapter)
+    place = Path(url2pathname(urlparse(published.uri).path))
+    assert place == _place(root) / "adapter"
+    assert _read(place) == FILES
+    assert _read(adapter) == FILES, "the staged one is left to its owner"
+
+
+def test_its_hash_is_what_sha256sum_says(root, adapter):
+    published = publish_adapter(root, RUN, 1, adapter)
+    names = sorted(FILES)
+    printed = subprocess.run(["sha256sum", *names], cwd=adapter, env={"LC_ALL": "C", **os.environ}, capture_output=True, check=True)
+    assert published.sha256 == hashlib.sha256(printed.stdout).hexdigest()
+
+
+@pytest.mark.parametrize("change", ["content", "name", "one more", "one less", "folder"])
+def test_any_change_of_the_folder_changes_its_hash(tmp_path, adapter, change):
+    changed = {
+        "content": {**FILES, "empty": b" "},
+        "name": {("hollow" if name == "empty" else name): content for name, content in FILES.items()},
+        "one more": {**FILES, "more": b""},
+        "one less": {name: content for name, content in FILES.items() if name != "empty"},
+        "folder": {name.replace("tokenizer/", "tokenizers/"): content for name, content in FILES.items()},
+    }[change]
+    assert folder_sha256(_write(tmp_path / "other", FILES)) == folder_sha256(adapter)
+    assert folder_sha256(_write(tmp_path / "other", changed)) != folder_sha256(adapter)
+
+
+def test_a_repeat_replaces_the_copy_of_its_attempt_and_leaves_the_others(root, adapter):
+    first = publish_adapter(root, RUN, 1, adapter)
+    other = publish_adapter(root, RUN, 2, adapter)
+    assert first.sha256 == other.sha256
+    again = publish_adapter(root, RUN, 1, _write(adapter, {"adapter_config.json": b"{2}"}))
+    assert again.uri == first.uri
+    assert again.sha256 != first.sha256
+    assert _read(_place(root, 1)) == {"adapter/adapter_config.json": b"{2}"}
+    assert folder_sha256(_place(root, 2) / "adapter") == other.sha256
+    assert sorted(path.name for path in _place(root).parent.iterdir()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["first", "repeat"])
+def test_a_copy_that_fails_midway_is_not_in_the_place_and_the_next_try_is_whole(root, adapter, earlier):
+    if earlier:
+        publish_adapter(root, RUN, 1, adapter)
+    broken = adapter / "zz_last"
+    broken.symlink_to("nowhere")
+    with pytest.raises(OSError):
+        publish_adapter(root, RUN, 1, adapter)
+    assert not _place(root).exists()
+    broken.unlink()
+    publish_adapter(root, RUN, 1, adapter)
+    assert _read(_place(root) / "adapter") == FILES
+    assert [path.name for path in _place(root).parent.iterdir()] == ["1"]
+
+
+def test_a_trainer_that_is_killed_midway_leaves_nothing_in_the_place(root, tmp_path):
+    adapter = _write(tmp_path / "adapter", {"adapter_model.safetensors": b""})
+    os.truncate(adapter / "adapter_model.safetensors", 2**36)  # takes no room, and a minute to copy
+    trainer = multiprocessing.get_context("spawn").Process(target=publish_adapter, args=(root, RUN, 1, adapter))
+    trainer.start()
+    eventually(lambda: list(_place(root).parent.rglob("*.safetensors")), seconds=60)
+    trainer.kill()
+    trainer.join()
+    assert trainer.exitcode == -signal.SIGKILL
+    assert not _place(root).exists()
+    assert publish_adapter(root, RUN, 1, _write(adapter, FILES)).sha256 == folder_sha256(adapter)
+
+
+def test_a_root_that_takes_nothing_is_an_os_error(tmp_path, adapter):
+    root = tmp_path / "a file"
+    root.write_bytes(b"")
+    with pytest.raises(OSError):
+        publish_adapter(root, RUN, 1, adapter)
+
+
+def test_an_adapter_that_is_not_there_is_an_os_error_and_leaves_no_place(root, tmp_path):
+    with pytest.raises(OSError):
+        publish_adapter(root, RUN, 1, tmp_path / "nowhere")
+    assert not _place(root).exists()
+
+
+def test_a_discarded_attempt_is_gone_and_the_others_stay(root, adapter):
+    for attempt in (1, 2):
+        publish_adapter(root, RUN, attempt, adapter)
+    for _ in range(2):
+        discard(root, RUN, 1)
+    assert [path.name for path in _place(root).parent.iterdir()] == ["2"]
+
+
+def test_the_log_is_kept_beside_the_adapter_or_without_one(root, adapter, tmp_path):
+    log_file = tmp_path / "training.log"
+    log_file.write_text("step 1")
+    published = publish_adapter(root, RUN, 1, adapter)
+    for attempt in (1, 2):
+        keep_log(root, RUN, attempt, log_file)
+        assert (_place(root, attempt) / "training.log").read_text() == "step 1"
+    assert folder_sha256(_place(root) / "adapter") == published.sha256

@@ -1,0 +1,53 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from oncetune.local.up import Stack
+from tests.stack import ROWS, program_environment, shared_toy_model, toy_stack
+
+Oncetune = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One running stack; tests use knowledge bases of their own."""
+    model = shared_toy_model(tmp_path_factory)
+    with toy_stack(tmp_path_factory.mktemp("stack"), model, delivery="direct") as running:
+        yield running
+
+
+@pytest.fixture
+def oncetune(tmp_path: Path) -> Oncetune:
+    """Run a command to its end, as a program in a folder of its own."""
+
+    def run(*words: str, said: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "oncetune.cli", *words]
+        environment = program_environment(**settings)
+        return subprocess.run(
+            command, input=said, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=240
+        )
+
+    return run
+
+
+@pytest.fixture
+def at_stack(stack: Stack, oncetune: Oncetune) -> Oncetune:
+    """The same, on the running stack and with its secret."""
+
+    def run(*words: str, said: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+        known = {"ONCETUNE_URL": stack.url, "DPO_GATEWAY_SHARED_SECRET": stack.gateway_secret}
+        return oncetune(*words, said=said, **(known | settings))
+
+    return run
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """A small dataset as JSON lines."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return file

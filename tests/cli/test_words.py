@@ -1,0 +1,163 @@
+"""What the command tells without any server."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Oncetune
+
+
+def test_help_answers_at_once_with_the_exit_codes(oncetune: Oncetune) -> None:
+    began = time.monotonic()
+    told = oncetune("--help")
+    assert told.returncode == 0
+    for line in ("0  ok", "1  failure", "2  usage", "3  cancelled", "4  authentication", "5  the run", "130  Ctrl-C"):
+        assert line in told.stdout
+    assert time.monotonic() - began < 2  # 0.3 s on two idle cores
+
+
+def test_the_door_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'fastapi', 'httpx', 'sqlalchemy', 'alembic', 'psycopg', 'dapr', 'pydantic'}"
+    code = f"import sys, oncetune.cli.main; sys.exit(str({heavy} & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=_paths())
+    assert told.stderr.strip() == "set()"
+
+
+def test_no_command_loads_torch() -> None:
+    code = (
+        "import sys, oncetune.cli.main, oncetune.cli.demo, oncetune.cli.local, oncetune.cli.deployment,"
+        " oncetune.cli.submit, oncetune.serve; sys.exit(str({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=_paths())
+    assert told.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nonsense",),
+        ("serve", "nonsense"),
+        ("up", "--delivery", "pigeons"),
+        ("up", "--port", "70000"),
+        ("submit", "-"),
+        ("runs", "list", "--state", "dancing"),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_wrong_words_are_a_matter_of_usage(oncetune: Oncetune, words: tuple[str, ...]) -> None:
+    told = oncetune(*words, APP_API_TOKEN="given", said="")
+    assert told.returncode == 2, told.stderr
+    assert told.stdout == ""
+    assert "Traceback" not in told.stderr
+
+
+def test_a_service_without_its_settings_says_which_are_missing(oncetune: Oncetune) -> None:
+    told = oncetune("serve", "trigger", "status", APP_API_TOKEN="given")
+    assert told.returncode in (1, 2)
+    assert "DATABASE_URL" in told.stderr
+    assert "given" not in told.stderr
+
+
+def test_without_a_secret_nothing_is_sent(oncetune: Oncetune) -> None:
+    told = oncetune("runs", "list", "--url", "http://127.0.0.1:9")
+    assert told.returncode == 4
+    assert "DPO_GATEWAY_SHARED_SECRET" in told.stderr
+
+
+def test_a_server_that_is_not_there_is_a_failure_with_a_hint(oncetune: Oncetune) -> None:
+    told = oncetune("runs", "list", "--url", "http://127.0.0.1:9", DPO_GATEWAY_SHARED_SECRET="a-secret-of-the-test")
+    assert told.returncode == 1
+    assert "does not answer" in told.stderr
+    assert "oncetune up" in told.stderr
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/", "http://[1"])
+def test_a_url_that_is_none_is_a_matter_of_usage(oncetune: Oncetune, url: str) -> None:
+    told = oncetune("runs", "list", "--url", url, DPO_GATEWAY_SHARED_SECRET="a-secret-of-the-test")
+    assert told.returncode == 2, told.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[1, ", "is not JSON"),
+        ('{"prompt": "a"}\n{broken\n', "line 2 is not JSON"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_where(
+    oncetune: Oncetune, tmp_path: Path, content: str, complaint: str
+) -> None:
+    (tmp_path / "rows").write_text(content)
+    told = oncetune(
+        "submit", "rows", "--kb-id", "k", "--exp-name", "e", DPO_GATEWAY_SHARED_SECRET="a-secret-of-the-test"
+    )
+    assert told.returncode == 2
+    assert complaint in told.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--set", "beta"), ("--hyperparameters", "{"), ("--hyperparameters", "[1]")],
+    ids=lambda options: " ".join(options),
+)
+def test_a_hyperparameter_that_cannot_be_read_is_a_matter_of_usage(
+    oncetune: Oncetune, rows: Path, options: tuple[str, ...]
+) -> None:
+    words = ("submit", str(rows), "--kb-id", "k", "--exp-name", "e", *options)
+    told = oncetune(*words, DPO_GATEWAY_SHARED_SECRET="a-secret-of-the-test")
+    assert told.returncode == 2, told.stderr
+
+
+def test_a_database_that_cannot_be_reached_is_told_without_its_password(oncetune: Oncetune, tmp_path: Path) -> None:
+    url = "postgresql://ann:hidden-word@127.0.0.1:9/oncetune"
+    for command in (("up", "--data", str(tmp_path / "data"), "--min-free-mb", "0"), ("migrate",)):
+        told = oncetune(*command, DATABASE_URL=url)
+        assert told.returncode == 1, told.stderr
+        assert "127.0.0.1" in told.stderr
+        assert "hidden-word" not in told.stderr
+        assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--data", "file"), "is a file"),
+        (("--data", "data", "--min-free-mb", "1000000000"), "MiB free"),
+        (("--data", "/proc/oncetune"), "cannot be used"),
+        (("--data", "data", "--min-free-mb", "0", "--port", "9"), "Port 9 "),
+    ],
+    ids=("a file", "no space", "not writable", "a busy port"),
+)
+def test_up_says_what_is_wrong_and_what_to_do(
+    oncetune: Oncetune, tmp_path: Path, words: tuple[str, ...], complaint: str
+) -> None:
+    import socket
+
+    (tmp_path / "file").write_text("a file")
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        given = [str(busy.getsockname()[1]) if word == "9" else word for word in words]
+        told = oncetune("up", *given)
+    assert told.returncode == 1
+    assert complaint.replace("9", given[-1]) in told.stderr if "Port" in complaint else complaint in told.stderr
+    assert "--data" in told.stderr or "--port" in told.stderr
+    assert len(told.stderr.splitlines()) <= 3
+    assert told.stdout == ""
+
+
+def _paths() -> dict[str, str]:
+    from tests.stack import program_environment
+
+    return program_environment()
+
+
+def test_errors_of_a_machine_readable_command_keep_standard_output_empty(oncetune: Oncetune) -> None:
+    told = oncetune(
+        "runs", "list", "--json", "--url", "http://127.0.0.1:9", DPO_GATEWAY_SHARED_SECRET="a-secret-word-of-16"
+    )
+    assert told.stdout == ""
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(told.stdout)

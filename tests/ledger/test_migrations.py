@@ -1,0 +1,105 @@
+"""Bringing a database up to date: again, at once, beside others."""
+
+import multiprocessing
+import uuid
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine, make_url
+
+from oncetune.migrations.upgrade import current, head, upgrade
+from oncetune.postgres import connect
+from tests.deadline import eventually
+from tests.ledger.given import record, rows_of
+
+
+@pytest.fixture
+def empty(server_url, administer):
+    """Makes an empty database and returns its URL; the roles exist already, they belong to the whole server."""
+    made = []
+
+    def make() -> str:
+        made.append(f"test_{uuid.uuid4().hex}")
+        administer(f"CREATE DATABASE {made[-1]}")
+        return make_url(server_url).set(database=made[-1]).render_as_string(hide_password=False)
+
+    yield make
+    for name in made:
+        administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def owner_of():
+    """An engine that may do anything in the database of a URL."""
+    engines = []
+
+    def connected(url: str) -> Engine:
+        engines.append(connect(url, role=None, pool_size=2))
+        return engines[-1]
+
+    yield connected
+    for engine in engines:
+        engine.dispose()
+
+
+def test_an_empty_database_has_no_revision_and_an_upgraded_one_has_the_newest(empty):
+    url = empty()
+    assert current(url) is None
+    upgrade(url)
+    assert current(url) == head()
+
+
+def test_an_upgrade_of_an_upgraded_database_keeps_everything(engine, database_url):
+    run_id = record(engine("trigger")).run_id
+    upgrade(database_url)
+    assert [row.id for row in rows_of(engine(None), "SELECT id FROM ledger.run")] == [run_id]
+
+
+def test_upgrades_of_one_database_at_once_take_turns(empty):
+    url = empty()
+    _upgrade_in_processes([url] * 2)
+    assert current(url) == head()
+
+
+def test_twenty_databases_of_one_server_are_upgraded_at_once_although_they_share_its_roles(empty):
+    urls = [empty() for _ in range(20)]
+    _upgrade_in_processes(urls)
+    assert [current(url) for url in urls] == [head()] * 20
+
+
+def test_upgrades_in_threads_of_one_process_do_not_disturb_one_another(empty):
+    urls = [empty() for _ in range(4)]
+    with ThreadPoolExecutor(4) as migrators:
+        list(migrators.map(upgrade, urls))
+    assert [current(url) for url in urls] == [head()] * 4
+
+
+def test_an_upgrade_with_nothing_to_do_waits_for_no_table(empty, owner_of):
+    url = empty()
+    upgrade(url)
+    with ThreadPoolExecutor(1) as migrator, owner_of(url).begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE ledger.run, ledger.outbox, audit.journal IN ACCESS EXCLUSIVE MODE")
+        migrator.submit(upgrade, url).result(timeout=30)
+
+
+def test_a_migration_that_meets_a_lock_lets_go_after_two_seconds_and_tries_again(empty, owner_of):
+    url = empty()
+    owner = owner_of(url)
+
+    def waits():
+        return rows_of(owner, "SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+
+    with ThreadPoolExecutor(1) as migrator, owner.connect() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA ledger")  # in a transaction that the migration must wait for
+        upgraded = migrator.submit(upgrade, url)
+        eventually(waits)
+        eventually(lambda: not waits())
+        assert not upgraded.done()
+        connection.rollback()
+        upgraded.result(timeout=30)
+    assert current(url) == head()
+
+
+def _upgrade_in_processes(urls):
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as migrators:
+        list(migrators.map(upgrade, urls))

@@ -1,0 +1,94 @@
+"""A training program in place of the real one: `python stand_in.py BEHAVIOUR CONTROL FOLDER`, the same protocol.
+
+It writes its process id to CONTROL/pid and goes on when the test makes CONTROL/go. Standard library only: it starts
+in a blink.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+BEHAVIOUR, CONTROL, FOLDER = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+REFUSED_EXIT = 3
+
+
+def say(**line):
+    print(json.dumps(line), flush=True)
+
+
+def progress(step, steps):
+    say(kind="progress", step=step, steps=steps, loss=1 / step, seconds_left=1.5)
+
+
+def wait_for(name):
+    while not (CONTROL / name).exists():
+        threading.Event().wait(0.005)
+
+
+def finish(**metrics):
+    (FOLDER / "adapter").mkdir()
+    (FOLDER / "adapter" / "weights").write_text("w" * 100)
+    say(kind="finished", metrics={"loss": 0.5, **metrics})
+
+
+def tell(name, text):
+    (CONTROL / f"{name}.new").write_text(text)
+    (CONTROL / f"{name}.new").rename(CONTROL / name)
+
+
+def die_with_trainer():
+    while os.read(0, 4096):  # not sys.stdin: its lock would abort a normal exit
+        pass
+    os._exit(1)
+
+
+def begin():
+    if BEHAVIOUR in ("stubborn", "grandchild"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if BEHAVIOUR == "grandchild":
+        tell("grandchild", str(subprocess.Popen(["sleep", "600"]).pid))  # ignores SIGTERM, too: it inherits that
+    threading.Thread(target=die_with_trainer, daemon=True).start()
+    tell("pid", str(os.getpid()))
+    if BEHAVIOUR == "environment":
+        tell("environment", json.dumps(dict(os.environ)))
+
+
+def train():
+    if BEHAVIOUR == "counts":  # far beyond its steps
+        for step in range(1, 101):
+            progress(step, 20)
+            threading.Event().wait(0.01)
+    elif BEHAVIOUR == "garbage":
+        print("Downloading shards:  50%|#####     |", flush=True)
+        forged = json.dumps({"kind": "refused", "code": "forged", "message": "at the end of a huge line"})
+        print("x" * 65536 * 9 + forged, flush=True)
+        sys.stdout.buffer.write(b"\xff\xfe\n\n[]\nnull\n{}\n" + b'{"kind": "finished"}\n{"kind": "unknown"}\n')
+        print('{"kind": "progress", "step": 1, "steps": 2, "loss": NaN, "more": "ignored"}', flush=True)
+    else:
+        progress(1, 4)
+
+
+def end():
+    if BEHAVIOUR == "refuses":
+        say(kind="refused", code="rows_too_long", message="Every row is too long\x00, use max_length.")
+        sys.exit(REFUSED_EXIT)
+    if BEHAVIOUR == "dies":
+        print("CUDA out of memory", file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if BEHAVIOUR == "lies":  # a good end without a result
+        sys.exit(0)
+    if BEHAVIOUR == "adapterless":
+        say(kind="finished", metrics={})
+        sys.exit(0)
+    progress(4, 4)
+    finish(not_a_number=float("nan"), nul="a\x00b")
+
+
+begin()
+train()
+wait_for("go")
+end()

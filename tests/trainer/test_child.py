@@ -1,0 +1,76 @@
+"""A child ends as a whole, whether it is polite, stubborn, or has children of its own."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from oncetune.trainer.child import Child
+from tests.deadline import eventually
+from tests.trainer.working import alive, command
+
+GRACE = timedelta(seconds=0.3)
+
+
+def _child(folder, behaviour, said=lambda _progress: None):
+    attempt = folder / "attempt"
+    attempt.mkdir()
+    start = command(behaviour, folder / "control")
+    return Child(start, attempt, model_cache=folder, grace=GRACE, on_progress=said)
+
+
+def _told(folder, name):
+    eventually((folder / "control" / name).exists)
+    return int((folder / "control" / name).read_text())
+
+
+def test_a_child_that_has_ended_is_known_by_its_status_and_its_last_word(tmp_path):
+    said = []
+    with _child(tmp_path, "finishes", said.append) as child:
+        assert child.wait(0.01) is None
+        (tmp_path / "control" / "go").touch()
+        assert eventually(lambda: (status := child.wait(0.01)) is not None and (status,)) == (0,)
+        assert [progress.step for progress in said] == [1, 4], "all it said was read by then"
+        assert child.result.metrics["loss"] == 0.5
+
+
+@pytest.mark.parametrize("behaviour", ["waits", "stubborn"])
+def test_leaving_the_block_ends_a_child_that_is_polite_and_one_that_is_not(tmp_path, behaviour):
+    with _child(tmp_path, behaviour) as child:
+        pid = _told(tmp_path, "pid")
+        assert pid == child.pid
+        assert alive(pid)
+    assert not alive(pid)
+
+
+def test_what_a_child_has_started_ends_with_it(tmp_path):
+    with _child(tmp_path, "grandchild"):
+        grandchild = _told(tmp_path, "grandchild")
+        assert alive(grandchild)
+    eventually(lambda: not alive(grandchild))
+
+
+def test_what_a_dead_child_leaves_behind_is_ended_too_and_holds_nobody_up(tmp_path):
+    """The grandchild keeps the child's standard output open: its end is not waited for."""
+    with _child(tmp_path, "grandchild") as child:
+        grandchild = _told(tmp_path, "grandchild")
+        (tmp_path / "control" / "go").touch()
+        assert eventually(lambda: (status := child.wait(0.01)) is not None and (status,)) == (0,)
+        assert child.result is not None
+        assert alive(grandchild)
+    eventually(lambda: not alive(grandchild))
+
+
+def test_a_child_ends_when_its_standard_input_does(tmp_path):
+    with _child(tmp_path, "stubborn") as child:
+        pid = _told(tmp_path, "pid")
+        child._process.stdin.close()
+        eventually(lambda: not alive(pid))
+
+
+def test_the_allocator_keeps_its_memory_in_the_child_only(tmp_path):
+    with _child(tmp_path, "environment"):
+        eventually((tmp_path / "control" / "environment").exists)
+    environment = json.loads((tmp_path / "control" / "environment").read_text())
+    assert int(environment["MALLOC_MMAP_THRESHOLD_"]) == 2**32
+    assert int(environment["MALLOC_TRIM_THRESHOLD_"]) == 2**34
