@@ -16,7 +16,7 @@ from oncetune.migrations.upgrade import upgrade
 from oncetune.postgres import connect
 from tests.postgres import TestServer, start_server
 
-TEMPLATE = "oncetune_template"
+TEMPLATE = f"oncetune_template_{os.getpid()}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,12 +64,12 @@ def administer(server_url: str) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture(scope="session")
-def template(server_url: str, administer: Callable[[str], None]) -> str:
+def template(server_url: str, administer: Callable[[str], None]) -> Iterator[str]:
     """The name of a migrated, empty database."""
-    administer(f"DROP DATABASE IF EXISTS {TEMPLATE}")
     administer(f"CREATE DATABASE {TEMPLATE}")
     upgrade(_on(server_url, TEMPLATE))
-    return TEMPLATE
+    yield TEMPLATE
+    administer(f"DROP DATABASE {TEMPLATE} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -100,6 +100,6 @@ def engine(database_url: str) -> Iterator[Callable[..., Engine]]:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own environment decides nothing."""
     for name in os.environ:
-        if name.startswith(("ONCETUNE_T", "ONCETUNE_S", "ONCETUNE_A", "ONCETUNE_M", "DPO_", "DAPR_", "DATABASE_URL")):
-            if not name.startswith("ONCETUNE_TEST"):
-                monkeypatch.delenv(name)
+        ours = name.startswith(("ONCETUNE_", "DPO_", "DAPR_", "DATABASE_URL"))
+        if ours and not name.startswith("ONCETUNE_TEST"):
+            monkeypatch.delenv(name)

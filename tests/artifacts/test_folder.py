@@ -63,7 +63,9 @@ def test_a_published_adapter_is_where_its_address_says_byte_for_byte(root, adapt
 def test_its_hash_is_what_sha256sum_says(root, adapter):
     published = publish_adapter(root, RUN, 1, adapter)
     names = sorted(FILES)
-    printed = subprocess.run(["sha256sum", *names], cwd=adapter, env={"LC_ALL": "C", **os.environ}, capture_output=True, check=True)
+    printed = subprocess.run(
+        ["sha256sum", *names], cwd=adapter, env={"LC_ALL": "C", **os.environ}, capture_output=True, check=True
+    )
     assert published.sha256 == hashlib.sha256(printed.stdout).hexdigest()
 
 

@@ -5,14 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from oncetune.cli.client import Client, Unreachable
 from oncetune.local.up import Stack
 from tests.cli.conftest import Oncetune
 from tests.deadline import eventually
-from tests.stack import program_environment
+from tests.stack import ROWS, client_of, program_environment
 
 QUICK = ("--exp-name", "toy", "--set", "max_steps=2")
 
@@ -20,8 +24,6 @@ QUICK = ("--exp-name", "toy", "--set", "max_steps=2")
 @pytest.fixture(scope="module")
 def finished(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """A run that was submitted and followed to its end, as `--json --watch` tells it."""
-    from tests.stack import ROWS
-
     file = tmp_path_factory.mktemp("rows") / "rows.json"
     file.write_text(json.dumps(ROWS))
     command = [sys.executable, "-m", "oncetune.cli", "submit", str(file), "--kb-id", "finished", *QUICK]
@@ -36,6 +38,24 @@ def finished(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     result: dict[str, object] = json.loads(told.stdout)
     assert "step" in told.stderr or "loading" in told.stderr
     return result
+
+
+@pytest.fixture
+def slow_run(stack: Stack, at_stack: Oncetune, rows: Path) -> Iterator[str]:
+    """The id of a run that does not end by itself; it is cancelled after the test."""
+    words = ("--kb-id", uuid.uuid4().hex, "--exp-name", "slow", "--set", "max_steps=100000")
+    run_id = at_stack("submit", str(rows), *words).stdout.strip()
+    yield run_id
+    with client_of(stack) as client:
+        eventually(lambda: cancelled(client, run_id), seconds=30, every=0.2)
+
+
+def cancelled(client: Client, run_id: str) -> bool:
+    """Ask for the end of a run; whether it has ended. A server that restarts is asked again."""
+    try:
+        return client.post(f"/runs/{run_id}/cancel", b"", {})[0]["status"] == "cancelled"
+    except Unreachable:
+        return False
 
 
 def test_a_submission_that_is_watched_ends_with_the_whole_run(finished: dict[str, object]) -> None:
@@ -63,12 +83,13 @@ def test_the_same_key_and_request_name_the_same_run(at_stack: Oncetune, rows: Pa
     assert (first["run_id"], first["replayed"], second["replayed"]) == (second["run_id"], False, True)
 
 
-def test_a_second_active_run_of_a_kb_is_a_failure_that_names_the_first(at_stack: Oncetune, rows: Path) -> None:
-    slow = ("--exp-name", "slow", "--set", "max_steps=100000")
-    first = at_stack("submit", str(rows), "--kb-id", "busy", *slow)
-    second = at_stack("submit", str(rows), "--kb-id", "busy", *slow)
+def test_a_second_active_run_of_a_kb_is_a_failure_that_names_the_first(
+    at_stack: Oncetune, rows: Path, slow_run: str
+) -> None:
+    kb_id = json.loads(at_stack("runs", "show", slow_run, "--json").stdout)["kb_id"]
+    second = at_stack("submit", str(rows), "--kb-id", kb_id, *QUICK)
     assert second.returncode == 1
-    assert first.stdout.strip() in second.stderr
+    assert slow_run in second.stderr
 
 
 def test_what_the_server_refuses_is_told_in_its_words(at_stack: Oncetune, tmp_path: Path) -> None:
@@ -123,44 +144,57 @@ def test_watching_a_finished_run_ends_at_once_with_success(at_stack: Oncetune, f
     assert json.loads(told.stdout)["status"] == "completed"
 
 
-def test_a_run_that_ends_without_success_has_an_exit_code_of_its_own(at_stack: Oncetune, rows: Path) -> None:
-    words = ("--kb-id", "refused", "--exp-name", "refused", "--set", "max_length=32", "--set", "max_dropped_share=0")
-    told = at_stack("submit", str(rows), *words, "--base-model", "zephyr", "--watch")
-    assert told.returncode == 5, told.stderr
-    assert "failed" in told.stderr
+def test_a_run_that_ends_without_success_has_an_exit_code_of_its_own(stack: Stack, slow_run: str) -> None:
+    with watching(stack, slow_run) as watch:
+        with client_of(stack) as client:
+            client.post(f"/runs/{slow_run}/cancel", b"", {})
+        assert "oncetune: The run is cancelled\n" in list(watch.stderr or ())
+        assert watch.wait(10) == 5
 
 
-def test_ctrl_c_of_watch_stops_watching_and_never_the_run(at_stack: Oncetune, stack: Stack, rows: Path) -> None:
-    slow = ("--kb-id", "watched", "--exp-name", "slow", "--set", "max_steps=100000")
-    run_id = at_stack("submit", str(rows), *slow).stdout.strip()
-    given_up = at_stack("runs", "watch", run_id, "--timeout", "0.1")
-    assert given_up.returncode == 3
-    command = [sys.executable, "-m", "oncetune.cli", "runs", "watch", run_id, "--url", stack.url]
-    watching = subprocess.Popen(
-        [*command, "--data", str(stack.data)], env=program_environment(), stderr=subprocess.PIPE, text=True
-    )
-    with watching:
-        assert watching.stderr is not None
-        assert watching.stderr.readline().startswith(("queued", "running"))
-        watching.send_signal(signal.SIGINT)
-        assert watching.wait(10) == 130
-    assert json.loads(at_stack("runs", "show", run_id, "--json").stdout)["status"] in ("queued", "running")
+def test_a_run_that_takes_too_long_to_watch_has_one_too(at_stack: Oncetune, slow_run: str) -> None:
+    assert at_stack("runs", "watch", slow_run, "--timeout", "0.1").returncode == 3
 
 
-def test_watching_goes_on_through_a_restart_of_the_server(at_stack: Oncetune, stack: Stack, rows: Path) -> None:
-    slow = ("--kb-id", "restart", "--exp-name", "slow", "--set", "max_steps=100000")
-    run_id = at_stack("submit", str(rows), *slow).stdout.strip()
-    command = [sys.executable, "-m", "oncetune.cli", "runs", "watch", run_id, "--url", stack.url]
-    watching = subprocess.Popen(
-        [*command, "--data", str(stack.data)], env=program_environment(), stderr=subprocess.PIPE, text=True
-    )
-    with watching:
-        assert watching.stderr is not None
-        assert watching.stderr.readline().startswith(("queued", "running"))
+def test_ctrl_c_of_watch_stops_watching_and_never_the_run(at_stack: Oncetune, stack: Stack, slow_run: str) -> None:
+    with watching(stack, slow_run) as watch:
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(10) == 130
+    assert json.loads(at_stack("runs", "show", slow_run, "--json").stdout)["status"] in ("queued", "running")
+
+
+def test_watching_goes_on_through_a_restart_of_the_server(stack: Stack, slow_run: str) -> None:
+    with watching(stack, slow_run) as watch:
+        assert watch.stderr is not None
         before = stack.pids()["trigger-status"]
         os.kill(before, signal.SIGKILL)
-        assert "waiting for it" in next(line for line in watching.stderr if "waiting" in line)
-        eventually(lambda: stack.pids().get("trigger-status", before) != before)
-        assert next(line for line in watching.stderr if line.startswith(("queued", "running")))
-        watching.send_signal(signal.SIGINT)
-        assert watching.wait(10) == 130
+        assert next(line for line in watch.stderr if "the run goes on" in line)
+        assert next(line for line in watch.stderr if line.startswith(("queued", "running")))
+        assert stack.pids()["trigger-status"] != before
+
+
+def test_a_submission_sent_while_the_server_restarts_makes_one_run(
+    at_stack: Oncetune, stack: Stack, rows: Path
+) -> None:
+    os.kill(stack.pids()["trigger-status"], signal.SIGKILL)
+    told = at_stack("submit", str(rows), "--kb-id", "patient", *QUICK, "--json")
+    assert told.returncode == 0, told.stderr
+    assert "trying again with the same key" in told.stderr
+    runs = json.loads(at_stack("runs", "list", "--kb-id", "patient", "--json").stdout)["runs"]
+    assert [run["run_id"] for run in runs] == [json.loads(told.stdout)["run_id"]]
+
+
+@contextmanager
+def watching(stack: Stack, run_id: str) -> Iterator[subprocess.Popen[str]]:
+    """A `runs watch` that has shown its first line."""
+    command = [sys.executable, "-m", "oncetune.cli", "runs", "watch", run_id, "--url", stack.url]
+    environment = program_environment()
+    with subprocess.Popen(
+        [*command, "--data", str(stack.data)], env=environment, stderr=subprocess.PIPE, text=True
+    ) as watch:
+        try:
+            assert watch.stderr is not None
+            assert watch.stderr.readline().startswith(("queued", "running"))
+            yield watch
+        finally:
+            watch.kill()

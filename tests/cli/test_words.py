@@ -1,6 +1,6 @@
 """What the command tells without any server."""
 
-import json
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Oncetune
+from tests.stack import program_environment
 
 
 def test_help_answers_at_once_with_the_exit_codes(oncetune: Oncetune) -> None:
@@ -23,7 +24,9 @@ def test_help_answers_at_once_with_the_exit_codes(oncetune: Oncetune) -> None:
 def test_the_door_loads_nothing_heavy() -> None:
     heavy = "{'torch', 'transformers', 'fastapi', 'httpx', 'sqlalchemy', 'alembic', 'psycopg', 'dapr', 'pydantic'}"
     code = f"import sys, oncetune.cli.main; sys.exit(str({heavy} & set(sys.modules)))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=_paths())
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=program_environment()
+    )
     assert told.stderr.strip() == "set()"
 
 
@@ -32,7 +35,9 @@ def test_no_command_loads_torch() -> None:
         "import sys, oncetune.cli.main, oncetune.cli.demo, oncetune.cli.local, oncetune.cli.deployment,"
         " oncetune.cli.submit, oncetune.serve; sys.exit(str({'torch', 'transformers'} & set(sys.modules)))"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=_paths())
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=program_environment()
+    )
     assert told.stderr.strip() == "set()"
 
 
@@ -70,12 +75,12 @@ def test_without_a_secret_nothing_is_sent(oncetune: Oncetune) -> None:
 
 def test_a_server_that_is_not_there_is_a_failure_with_a_hint(oncetune: Oncetune) -> None:
     told = oncetune("runs", "list", "--url", "http://127.0.0.1:9", DPO_GATEWAY_SHARED_SECRET="a-secret-of-the-test")
-    assert told.returncode == 1
+    assert (told.returncode, told.stdout) == (1, "")
     assert "does not answer" in told.stderr
     assert "oncetune up" in told.stderr
 
 
-@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/", "http://[1"])
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/"])
 def test_a_url_that_is_none_is_a_matter_of_usage(oncetune: Oncetune, url: str) -> None:
     told = oncetune("runs", "list", "--url", url, DPO_GATEWAY_SHARED_SECRET="a-secret-of-the-test")
     assert told.returncode == 2, told.stderr
@@ -128,36 +133,26 @@ def test_a_database_that_cannot_be_reached_is_told_without_its_password(oncetune
         (("--data", "file"), "is a file"),
         (("--data", "data", "--min-free-mb", "1000000000"), "MiB free"),
         (("--data", "/proc/oncetune"), "cannot be used"),
-        (("--data", "data", "--min-free-mb", "0", "--port", "9"), "Port 9 "),
+        (("--data", "data", "--min-free-mb", "0", "--port", "BUSY"), "is used by another program"),
     ],
     ids=("a file", "no space", "not writable", "a busy port"),
 )
 def test_up_says_what_is_wrong_and_what_to_do(
     oncetune: Oncetune, tmp_path: Path, words: tuple[str, ...], complaint: str
 ) -> None:
-    import socket
-
     (tmp_path / "file").write_text("a file")
     with socket.create_server(("127.0.0.1", 0)) as busy:
-        given = [str(busy.getsockname()[1]) if word == "9" else word for word in words]
-        told = oncetune("up", *given)
+        told = oncetune("up", *(word.replace("BUSY", str(busy.getsockname()[1])) for word in words))
     assert told.returncode == 1
-    assert complaint.replace("9", given[-1]) in told.stderr if "Port" in complaint else complaint in told.stderr
+    assert complaint in told.stderr
     assert "--data" in told.stderr or "--port" in told.stderr
     assert len(told.stderr.splitlines()) <= 3
     assert told.stdout == ""
 
 
-def _paths() -> dict[str, str]:
-    from tests.stack import program_environment
-
-    return program_environment()
-
-
-def test_errors_of_a_machine_readable_command_keep_standard_output_empty(oncetune: Oncetune) -> None:
-    told = oncetune(
-        "runs", "list", "--json", "--url", "http://127.0.0.1:9", DPO_GATEWAY_SHARED_SECRET="a-secret-word-of-16"
-    )
-    assert told.stdout == ""
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(told.stdout)
+def python(code: str) -> str:
+    """What a program says on its way out."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=program_environment()
+    ).stderr.strip()

@@ -32,7 +32,13 @@ def _rewritten(value):
 @given(metrics=JSON, trace=TEXT, attributes=st.dictionaries(st.sampled_from(["expiration", "time", "etag"]), TEXT))
 def test_whatever_the_road_rewrites_an_event_keeps_its_hash(metrics, trace, attributes):
     sent = _with_metrics(metrics)
-    road = {"topic": "run.lifecycle", "pubsubname": "oncetune", "traceparent": trace, "traceid": trace, "tracestate": ""}
+    road = {
+        "topic": "run.lifecycle",
+        "pubsubname": "oncetune",
+        "traceparent": trace,
+        "traceid": trace,
+        "tracestate": "",
+    }
     arrived = json.loads(json.dumps({**_rewritten(sent), **road, **attributes}))
     assert content_hash(arrived) == content_hash(sent)
 

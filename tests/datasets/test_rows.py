@@ -67,18 +67,18 @@ def test_a_row_of_another_shape_is_named(row, sentence):
 
 
 def test_the_first_of_several_wrong_rows_is_named():
-    with pytest.raises(BadRow, match="^row 1: chosen is empty"):
+    with pytest.raises(BadRow, match=r"^row 1: chosen is empty"):
         validate_rows([GOOD, {**GOOD, "chosen": ""}, 7])
 
 
 @pytest.mark.parametrize("rows", [None, {}, GOOD, "rows", 5, True])
 def test_what_is_no_array_is_named_by_where_it_stood(rows):
-    with pytest.raises(BadRow, match="^rows.jsonl is not an array of rows$"):
+    with pytest.raises(BadRow, match=r"^rows\.jsonl is not an array of rows$"):
         validate_rows(rows, where="rows.jsonl")
 
 
 def test_no_rows_at_all_are_refused():
-    with pytest.raises(BadRow, match="^dataset_inline has no rows"):
+    with pytest.raises(BadRow, match=r"^dataset_inline has no rows"):
         validate_rows([])
 
 
@@ -99,7 +99,8 @@ def test_whatever_comes_is_either_a_pair_or_named(row):
     try:
         [pair] = validate_rows([row])
     except BadRow as refusal:
-        assert str(refusal).startswith(tuple(f"row 0: {field}" for field in FIELDS))
+        named = str(refusal)
+        assert named.startswith(tuple(f"row 0: {field}" for field in FIELDS))
     else:
         assert isinstance(pair, PreferencePair)
         assert pair.model_dump(mode="json") == row

@@ -58,3 +58,9 @@ def rows_of(owner: Engine, sql: str, **parameters: object) -> list[Row]:
 
 def count(owner: Engine, table: str) -> int:
     return int(rows_of(owner, f"SELECT count(*) FROM {table}")[0][0])
+
+
+def lock_waits(owner: Engine) -> list[str]:
+    """What the connections of this database wait for: `transactionid`, `advisory` …, sorted."""
+    waiting = "SELECT wait_event FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return sorted(row.wait_event for row in rows_of(owner, waiting))

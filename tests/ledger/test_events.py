@@ -62,9 +62,7 @@ def test_a_run_that_died_too_often_says_how_often_and_of_what(engine):
 
 def test_a_run_cancelled_before_anybody_tried_it_says_attempt_0(engine):
     trigger = engine("trigger")
-    _, cancelled = map(
-        typed, paths.documents(trigger, paths.cancelled_while_queued(trigger, engine("trainer"), "kb"))
-    )
+    _, cancelled = map(typed, paths.documents(trigger, paths.cancelled_while_queued(trigger, engine("trainer"), "kb")))
     assert isinstance(cancelled, RunCancelled)
     assert cancelled.attempt == 0
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, make_url
 from oncetune.migrations.upgrade import current, head, upgrade
 from oncetune.postgres import connect
 from tests.deadline import eventually
-from tests.ledger.given import record, rows_of
+from tests.ledger.given import lock_waits, record, rows_of
 
 
 @pytest.fixture
@@ -55,15 +55,23 @@ def test_an_upgrade_of_an_upgraded_database_keeps_everything(engine, database_ur
     assert [row.id for row in rows_of(engine(None), "SELECT id FROM ledger.run")] == [run_id]
 
 
-def test_upgrades_of_one_database_at_once_take_turns(empty):
+def test_upgrades_of_one_database_at_once_take_turns(empty, owner_of):
     url = empty()
-    _upgrade_in_processes([url] * 2)
+    owner = owner_of(url)
+    with _migrators() as migrators, owner.connect() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA ledger")  # whoever is first must wait for this transaction
+        both = [migrators.submit(upgrade, url) for _ in range(2)]
+        eventually(lambda: lock_waits(owner) == ["advisory", "transactionid"], seconds=60)
+        connection.rollback()
+        for migrator in both:
+            migrator.result(timeout=30)
     assert current(url) == head()
 
 
 def test_twenty_databases_of_one_server_are_upgraded_at_once_although_they_share_its_roles(empty):
     urls = [empty() for _ in range(20)]
-    _upgrade_in_processes(urls)
+    with _migrators() as migrators:
+        list(migrators.map(upgrade, urls))
     assert [current(url) for url in urls] == [head()] * 20
 
 
@@ -85,21 +93,16 @@ def test_an_upgrade_with_nothing_to_do_waits_for_no_table(empty, owner_of):
 def test_a_migration_that_meets_a_lock_lets_go_after_two_seconds_and_tries_again(empty, owner_of):
     url = empty()
     owner = owner_of(url)
-
-    def waits():
-        return rows_of(owner, "SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
-
     with ThreadPoolExecutor(1) as migrator, owner.connect() as connection:
         connection.exec_driver_sql("CREATE SCHEMA ledger")  # in a transaction that the migration must wait for
         upgraded = migrator.submit(upgrade, url)
-        eventually(waits)
-        eventually(lambda: not waits())
+        eventually(lambda: lock_waits(owner))
+        eventually(lambda: not lock_waits(owner))
         assert not upgraded.done()
         connection.rollback()
         upgraded.result(timeout=30)
     assert current(url) == head()
 
 
-def _upgrade_in_processes(urls):
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as migrators:
-        list(migrators.map(upgrade, urls))
+def _migrators() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))

@@ -136,7 +136,7 @@ def test_an_event_that_is_refused_for_ever_holds_up_no_other(engine):
 
     wanted = []
     for number in range(50):
-        change(owner, "UPDATE ledger.outbox SET publish_after = now() - interval '1 day' WHERE run_id = :id", id=refused)
+        change(owner, "UPDATE ledger.outbox SET publish_after = now() WHERE run_id = :id", id=refused)
         wanted.append(str(record(trigger, f"kb{number}").run_id))
         relay_once(trigger, publish, replace(PACE, batch=2), stop=Event())
     assert published == wanted

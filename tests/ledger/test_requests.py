@@ -12,7 +12,7 @@ from sqlmodel import Session
 from oncetune.ledger.requests import RequestKeyReused, RunActive, accept
 from oncetune.postgres import transaction
 from tests.deadline import eventually
-from tests.ledger.given import MINUTE, NOTHING, count, record, rows_of, wanted
+from tests.ledger.given import MINUTE, NOTHING, count, lock_waits, record, rows_of, wanted
 from tests.ledger.paths import cancel
 
 TIMES = 64
@@ -108,17 +108,12 @@ def test_a_refused_request_leaves_nothing_of_itself(engine, big_rows):
     assert [count(owner, f"ledger.{table}") for table in tables] == before
 
 
-def _waits(owner):
-    """Somebody waits for another's transaction."""
-    return rows_of(owner, "SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
-
-
 def test_a_request_that_is_rolled_back_leaves_nothing_and_lets_the_waiting_one_through(engine):
     trigger, owner = engine("trigger"), engine(None)
     with ThreadPoolExecutor(1) as other, Session(trigger) as session:
         lost = accept(session, wanted(), key="key", fingerprint="body", key_lifetime=MINUTE)
         waiting = other.submit(_try, trigger, "kb", "key")
-        eventually(lambda: _waits(owner))
+        eventually(lambda: lock_waits(owner))
         session.rollback()
         run_id, outcome = waiting.result()
     assert outcome == "new"
@@ -135,7 +130,7 @@ def test_an_equal_key_that_waits_too_long_is_told_so_and_no_other_wait_is_cut_sh
         with pytest.raises(OperationalError) as refusal:
             equal.result(timeout=10)
         assert refusal.value.orig.sqlstate == "55P03"
-        assert _waits(owner), "the other request still waits for the run of its kb_id"
+        assert lock_waits(owner), "the other request still waits for the run of its kb_id"
         session.commit()
         assert same_kb.result()[1] == "active"
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment leaves nothing behind: `oncetune up` as a program, interrupted when its log shows where it is."""
+"""Ctrl-C at any moment leaves nothing behind: real programs, interrupted when their logs show where they are."""
 
 import os
 import signal

@@ -120,18 +120,21 @@ def test_a_program_that_is_run_to_its_end_is_not_started_again(processes: Proces
         processes.run(python("fails", "import sys; sys.exit(7)"), deadline=SOON)
 
 
-def test_warnings_of_a_service_are_shown_and_the_rest_stays_in_its_log(processes: Processes, told: list[str]) -> None:
+def test_a_warning_of_a_service_is_shown_once_and_the_rest_stays_in_its_log(
+    processes: Processes, told: list[str]
+) -> None:
     code = (
         "import json, time\n"
         "print('no JSON')\n"
         "print(json.dumps({'level': 'info', 'event': 'service.started'}))\n"
-        "print(json.dumps({'level': 'warning', 'event': 'lease.lost', 'run_id': '7'}))\n"
+        "for _ in range(3): print(json.dumps({'level': 'warning', 'event': 'lease.lost', 'run_id': '7'}))\n"
+        "print(json.dumps({'level': 'error', 'event': 'the.end'}))\n"
         "time.sleep(3600)"
     )
     processes.start(python("trainer", code, speaks=True))
     processes.watch()
-    eventually(lambda: told)
-    assert told == ["trainer: warning: lease.lost run_id=7"]
+    eventually(lambda: "trainer: error: the.end" in told)
+    assert told == ["trainer: warning: lease.lost run_id=7", "trainer: error: the.end"]
 
 
 def test_programs_end_when_their_parent_is_killed(tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def begin():
     if BEHAVIOUR in ("stubborn", "grandchild"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if BEHAVIOUR == "grandchild":
-        tell("grandchild", str(subprocess.Popen(["sleep", "600"]).pid))  # ignores SIGTERM, too: it inherits that
+        tell("grandchild", str(subprocess.Popen(["sleep", "60"]).pid))  # ignores SIGTERM, too: it inherits that
+    if BEHAVIOUR == "escapee":
+        tell("grandchild", str(subprocess.Popen(["sleep", "60"], start_new_session=True).pid))
     threading.Thread(target=die_with_trainer, daemon=True).start()
     tell("pid", str(os.getpid()))
     if BEHAVIOUR == "environment":

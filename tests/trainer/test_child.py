@@ -1,6 +1,8 @@
 """A child ends as a whole, whether it is polite, stubborn, or has children of its own."""
 
 import json
+import os
+import signal
 from datetime import timedelta
 
 import pytest
@@ -59,6 +61,15 @@ def test_what_a_dead_child_leaves_behind_is_ended_too_and_holds_nobody_up(tmp_pa
         assert child.result is not None
         assert alive(grandchild)
     eventually(lambda: not alive(grandchild))
+
+
+def test_a_descendant_that_left_the_group_holds_nobody_up(tmp_path):
+    with _child(tmp_path, "escapee"):
+        grandchild = _told(tmp_path, "grandchild")
+    try:
+        assert alive(grandchild), "it lives on, with the child's standard output in hand, and we went on"
+    finally:
+        os.kill(grandchild, signal.SIGKILL)
 
 
 def test_a_child_ends_when_its_standard_input_does(tmp_path):

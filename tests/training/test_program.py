@@ -1,6 +1,7 @@
 """The program as the trainer meets it: recipe and rows in, protocol lines, an adapter, an exit status."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,23 +15,31 @@ from tests.training.runs import TEXT_ROWS, Outcome, environment, write_run
 PROGRAM = [sys.executable, "-m", "oncetune.training"]
 
 
-def start(folder: Path, cache: Path) -> subprocess.Popen[str]:
+NOISY_LIBRARY = "import atexit, os; atexit.register(os.write, 1, b'a library talks\\n')"  # to descriptor 1 itself
+
+
+def start(folder: Path, cache: Path, site: Path | None = None) -> subprocess.Popen[str]:
+    variables = environment(cache)
+    if site is not None:
+        variables["PYTHONPATH"] = os.pathsep.join((str(site), variables["PYTHONPATH"]))
     return subprocess.Popen(
         [*PROGRAM, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(cache),
+        env=variables,
     )
 
 
 def test_standard_output_holds_protocol_lines_only_and_the_last_is_finished(toy_model, model_cache, tmp_path):
     folder = write_run(tmp_path / "run", toy_model, TEXT_ROWS)
-    with start(folder, model_cache) as child:
+    (tmp_path / "sitecustomize.py").write_text(NOISY_LIBRARY)
+    with start(folder, model_cache, site=tmp_path) as child:
         output = child.stdout.read()  # standard input stays open until here
-        assert child.wait(timeout=60) == 0, child.stderr.read()
-        child.stderr.read()
+        errors = child.stderr.read()
+        assert child.wait(timeout=60) == 0, errors
+    assert "a library talks" in errors
     lines = [child_line.validate_json(line) for line in output.splitlines()]
     assert [type(line) for line in lines] == [Progress] * (len(lines) - 1) + [Finished]
     phases = [line.phase for line in lines[:-1]]

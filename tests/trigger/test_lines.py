@@ -36,6 +36,7 @@ def test_no_line_holds_a_secret_a_signature_or_a_row_not_even_of_a_bug(lines, mo
     assert "UndefinedColumn" in written
     for secret in (TELL_TALE, SECRET, APP_TOKEN, headers["X-Novalto-Signature"], "ann@example.com"):
         assert secret not in written
+    assert "[parameters:" not in written, "a chunk of the dataset, compressed but whole, is one of them"
 
 
 def test_an_accepted_request_and_its_replay_have_a_line_with_the_run_and_their_outcome(monkeypatch, database_url):

@@ -219,14 +219,13 @@ def test_a_relay_that_is_told_to_stop_leaves_the_rest_of_its_batch_for_later(eng
     for number in range(20):
         record(trigger, f"kb{number}")
     stop = threading.Event()
-
-    def publish(topic, document, deadline):
-        stop.set()
-
-    assert relay_once(trigger, publish, AT_ONCE, stop=stop) == 20
-    published = Published()
+    published = Published(refuse=lambda _document: stop.set())
+    assert relay_once(trigger, published, AT_ONCE, stop=stop) == 20
+    assert len(published) == 1
+    published.clear()
     _due_now(engine(None))
     assert relay_once(trigger, published, AT_ONCE, stop=NEVER) == 20
+    assert len(published) == 20
 
 
 def test_three_relays_at_once_lose_nothing(engine):

@@ -91,6 +91,7 @@ def test_who_waited_five_seconds_for_a_seat_gets_503_and_may_come_again(monkeypa
 
 
 def test_a_database_that_is_away_is_503_and_heals_without_a_restart(client, administer, database_url, engine):
+    owner = engine(None)
     run_id = ask(client, document("before")).json()["run_id"]
     with database_away(administer, database_url):
         for answer in (
@@ -109,7 +110,7 @@ def test_a_database_that_is_away_is_503_and_heals_without_a_restart(client, admi
         )  # fmt: skip
     assert ask(client, key="k").status_code == 200
     assert client.get("/health").json()["status"] == "healthy"
-    eventually(lambda: rows_of(engine(None), "SELECT FROM ledger.outbox WHERE confirmed_at IS NULL") == [])
+    eventually(lambda: rows_of(owner, "SELECT FROM ledger.outbox WHERE confirmed_at IS NULL") == [], seconds=20)
 
 
 def test_a_connection_that_dies_in_mid_request_is_503_and_the_key_tells_what_became_of_it(client, engine, administer):

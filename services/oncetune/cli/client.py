@@ -15,7 +15,7 @@ from oncetune.cli.exits import Exit, Failure
 from oncetune.gateway.claims import sign
 from oncetune.local.credentials import read_gateway_secret
 
-SECRET_NAME = "DPO_GATEWAY_SHARED_SECRET"  # noqa: S105 - where it is, not what it is
+SECRET_NAME = "DPO_GATEWAY_SHARED_SECRET"
 _CLAIMS_SECONDS = 300
 _TIMEOUT_SECONDS = 30.0
 

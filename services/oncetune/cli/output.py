@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from pydantic import JsonValue
-
 
 def tell(line: str) -> None:
     """A line for a person."""
@@ -21,7 +19,7 @@ def put(text: str) -> None:
     sys.stdout.flush()
 
 
-def print_json(document: JsonValue) -> None:
+def print_json(document: object) -> None:
     """One document for a machine."""
     put(json.dumps(document, indent=2, ensure_ascii=False))
 
@@ -32,7 +30,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def moment(seconds: JsonValue) -> str:
+def moment(seconds: object) -> str:
     """Unix seconds as local time; a dash when unknown."""
     if not isinstance(seconds, int | float):
         return "-"

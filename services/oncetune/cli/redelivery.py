@@ -13,7 +13,7 @@ from oncetune.contracts.topics import PUBSUB, ROUTE, RUN_REQUESTED
 from oncetune.local.signals import Signals
 from oncetune.local.up import Stack
 
-_TOKEN_HEADER = "dapr-api-token"  # noqa: S105 - the header, not the token
+_TOKEN_HEADER = "dapr-api-token"
 _JOURNALLED_WITHIN_SECONDS = 60.0
 
 

@@ -79,7 +79,9 @@ def claim_run(
 
 def read_rows(session: Session, dataset_sha256: str) -> list[bytes]:
     """The compressed chunks of a dataset in their order; empty when it is not stored."""
-    chunks = select(DatasetChunk.content).where(DatasetChunk.sha256 == dataset_sha256).order_by(col(DatasetChunk.number))
+    chunks = (
+        select(DatasetChunk.content).where(DatasetChunk.sha256 == dataset_sha256).order_by(col(DatasetChunk.number))
+    )
     return list(session.exec(chunks))
 
 

@@ -1,6 +1,8 @@
 """What a person reads when the stack is up: where things are, and commands to paste."""
 
 import shlex
+import shutil
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,6 +24,7 @@ def guide(stack: Stack) -> str:
     sent_by = "sidecars (daprd) and a valkey broker" if stack.sidecar else "direct hand-over (no daprd was found)"
     models = ", ".join(f"{name} is {model}" for name, model in stack.models.items())
     logs = _shown(stack.data / "logs")
+    command = _command()
     return f"""
 oncetune is up at {stack.url}. Ctrl-C stops everything; the data stays.
 
@@ -33,7 +36,7 @@ oncetune is up at {stack.url}. Ctrl-C stops everything; the data stays.
 
 A first run, with the bundled dataset:
 
-  oncetune submit {shlex.quote(str(rows))} \\
+  {command} submit {shlex.quote(str(rows))} \\
     --kb-id first --exp-name polite --set epochs=1 --watch --data {data}{address}
 
 The same door with curl, as a gateway would sign it:
@@ -47,8 +50,16 @@ The same door with curl, as a gateway would sign it:
 
 What became of it:
 
-  oncetune runs list --data {data}{address}
+  {command} runs list --data {data}{address}
 """
+
+
+def _command() -> str:
+    """How this very program is called from the current shell."""
+    if shutil.which("oncetune"):
+        return "oncetune"
+    script = Path(sys.executable).with_name("oncetune")
+    return shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m oncetune.cli"
 
 
 def _shown(path: Path) -> str:

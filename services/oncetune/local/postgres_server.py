@@ -77,6 +77,7 @@ def forget(data: Path) -> None:
     if os.geteuid() == 0:
         digest = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:12]
         shutil.rmtree(SYSTEM_FOLDER / digest, ignore_errors=True)
+        shutil.rmtree(SYSTEM_FOLDER / f"{digest}.old", ignore_errors=True)
     shutil.rmtree(data / "postgres", ignore_errors=True)
 
 

@@ -25,6 +25,7 @@ from oncetune.local.signals import Signals
 _LOOK_SECONDS = 0.05
 _FIRST_RESTART_SECONDS = 0.5
 _LAST_RESTART_SECONDS = 30.0
+_REPEAT_AFTER_SECONDS = 30.0
 _SETTLED_SECONDS = 60.0  # after so long a life, the next restart is quick again
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # before a fork: nothing may be loaded after it
@@ -57,6 +58,15 @@ class _Running:
     started: float = field(default_factory=time.monotonic)
     pause: float = _FIRST_RESTART_SECONDS
     restart_at: float | None = None
+    heard: dict[str, float] = field(default_factory=dict)  # what was told lately, and when
+
+    def unheard(self, lines: list[str]) -> list[str]:
+        """Those that were not told in the last half minute: an outage is not told four times a second."""
+        now = time.monotonic()
+        self.heard = {line: told for line, told in self.heard.items() if now - told < _REPEAT_AFTER_SECONDS}
+        fresh = [line for line in dict.fromkeys(lines) if line not in self.heard]
+        self.heard.update(dict.fromkeys(fresh, now))
+        return fresh
 
 
 class Processes:
@@ -143,7 +153,7 @@ class Processes:
     def _look_after_all(self) -> None:
         for one in list(self._running.values()):
             if one.program.speaks:
-                for line in one.tail.warnings():
+                for line in one.unheard(one.tail.warnings()):
                     self._tell(f"{one.program.name}: {line}")
             with self._lock:
                 if not self._stopping.is_set():

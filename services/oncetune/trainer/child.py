@@ -93,25 +93,25 @@ class Child(AbstractContextManager["Child"]):
         self._signal(signal.SIGKILL)  # descendants that the child left behind, too
         self._process.wait()
         self._reader.join(self._grace)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
     def _read(self, lines: IO[bytes]) -> None:
-        while line := lines.readline(MAX_LINE):
-            rest = line
-            while len(rest) == MAX_LINE and not rest.endswith(b"\n"):  # the end of a huge line says nothing by itself
-                rest = lines.readline(MAX_LINE)
-            try:
-                said = child_line.validate_json(line)
-            except ValidationError:
-                log.warning("child.unreadable_line", bytes=len(line))
-                continue
-            if isinstance(said, Progress):
-                self._on_progress(said)
-            else:
-                self.result = said
+        with lines:  # closed here: a descendant that left the group may hold its other end, and would hold us up
+            while line := lines.readline(MAX_LINE):
+                rest = line
+                while len(rest) == MAX_LINE and not rest.endswith(b"\n"):  # a huge line: its end says nothing
+                    rest = lines.readline(MAX_LINE)
+                try:
+                    said = child_line.validate_json(line)
+                except ValidationError:
+                    log.warning("child.unreadable_line", bytes=len(line))
+                    continue
+                if isinstance(said, Progress):
+                    self._on_progress(said)
+                else:
+                    self.result = said

@@ -1,6 +1,6 @@
 -- Close a run with the attempt's own result and write the event that says so, in one statement.
 -- A failure after a cancel was asked is a cancellation; a completed adapter wins over a cancel.
--- No row back: unknown (a lost answer, or a later attempt owns the run): ask read_lease_end before believing either.
+-- No row back: unknown (a lost answer, or a later attempt owns the run): its ended_by tells.
 WITH closed AS (
     UPDATE ledger.run
        SET state = CASE WHEN CAST(:state AS text) = 'failed' AND cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE CAST(:state AS text) END,

@@ -1,6 +1,6 @@
 -- Keep a lease and say how far the attempt is; every now and then (:event_id is not null) as an event, too.
 -- Fenced by attempt and state, not by expiry: an outage of the database is not the trainer's fault.
--- No row back: unknown; ask read_lease_end.
+-- No row back: another attempt owns the run, or it has ended.
 WITH renewed AS (
     UPDATE ledger.run
        SET lease_expires_at = clock_timestamp() + make_interval(secs => lease_seconds), renewals = renewals + 1,

@@ -10,12 +10,12 @@ from typing import Any, Final
 TRAIN: Final = Path(__file__).with_name("train.jsonl")  # prompt, chosen, rejected: plain text
 HELD_OUT: Final = Path(__file__).with_name("held_out.jsonl")  # prompt
 
-# 24 steps of two pairs: 30 of 30 held-out prompts with two seeds (20 steps at 5e-4: 23 and 27), facts kept
+# 18 steps of two pairs: 30 of 30 held-out prompts with the seeds 42 and 7, facts kept (20 steps at 5e-4: 23 and 27)
 DEMO_HYPERPARAMETERS: Final[dict[str, Any]] = {
-    "learning_rate": 8e-4,
+    "learning_rate": 1e-3,
     "lr_scheduler": "constant",
     "batch_size": 2,
-    "max_steps": 24,
+    "max_steps": 18,
 }
 
 _COURTEOUS_OPENINGS = (
