@@ -1,4 +1,4 @@
-"""What must hold before anything starts: a folder that is ours and writable, room on the disk, a free port."""
+"""What must hold before anything starts: a folder that is ours and writable, room on the disk, a port, a database."""
 
 import errno
 import fcntl
@@ -9,6 +9,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psycopg
+from sqlalchemy.exc import ArgumentError
+
+from oncetune.postgres import printable
 
 LOCK = "up.lock"
 
@@ -102,6 +107,23 @@ def require_port(port: int) -> None:
                 f"Port {port} on 127.0.0.1 {reason}.",
                 "Stop that program, or choose another port with --port (--port 0 takes a free one).",
             ) from error
+
+
+def require_database(database_url: str) -> None:
+    """Raise CannotStart unless this database can be logged in to."""
+    try:
+        shown = printable(database_url)
+        psycopg.connect(database_url.replace("postgresql+psycopg://", "postgresql://", 1), connect_timeout=5).close()
+    except (ArgumentError, psycopg.ProgrammingError) as error:
+        raise CannotStart(
+            "DATABASE_URL is not a Postgres URL.", "It looks like postgresql://user:password@host:5432/database"
+        ) from error
+    except psycopg.OperationalError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CannotStart(
+            f"The database {shown} cannot be reached: {reason}",
+            "Start it or correct DATABASE_URL (--database-url); without one, oncetune starts its own Postgres.",
+        ) from error
 
 
 def free_ports(count: int) -> list[int]:

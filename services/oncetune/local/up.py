@@ -10,9 +10,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import psycopg
-from sqlalchemy.exc import ArgumentError
-
 from oncetune.local.credentials import Credentials, credentials
 from oncetune.local.delivery import (
     DaprParts,
@@ -24,10 +21,10 @@ from oncetune.local.delivery import (
 )
 from oncetune.local.postgres_server import Cluster, cluster_of, start_postgres
 from oncetune.local.preflight import (
-    CannotStart,
     answers,
     free_ports,
     prepare_folder,
+    require_database,
     require_port,
     require_space,
     sole_user,
@@ -187,7 +184,7 @@ def _database(given: str | None, cluster: Cluster | None, processes: Processes, 
         start_postgres(cluster, processes, environment=environment)
         return cluster.database_url
     assert given is not None
-    _require_database(given)
+    require_database(given)
     return given
 
 
@@ -239,20 +236,3 @@ def _start_sidecars(
         processes.start(program)
     for program, one in started:
         await_sidecar(program, one.ports, processes)
-
-
-def _require_database(database_url: str) -> None:
-    """Raise CannotStart unless this database can be logged in to."""
-    try:
-        shown = printable(database_url)
-        psycopg.connect(database_url.replace("postgresql+psycopg://", "postgresql://", 1), connect_timeout=5).close()
-    except (ArgumentError, psycopg.ProgrammingError) as error:
-        raise CannotStart(
-            "DATABASE_URL is not a Postgres URL.", "It looks like postgresql://user:password@host:5432/database"
-        ) from error
-    except psycopg.OperationalError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CannotStart(
-            f"The database {shown} cannot be reached: {reason}",
-            "Start it or correct DATABASE_URL (--database-url); without one, oncetune starts its own Postgres.",
-        ) from error

@@ -1,0 +1,128 @@
+"""A run that is taken away in mid-training: by a cancel, another attempt, a stop, an outage."""
+
+from datetime import timedelta
+
+import pytest
+
+from oncetune.ledger.requests import request_cancel
+from oncetune.postgres import transaction
+from tests.deadline import eventually
+from tests.ledger.given import change, claim, record, rows_of
+from tests.loglines import captured_lines
+from tests.outage import database_away
+from tests.trainer.rows import the_run, the_trail, the_types
+from tests.trainer.working import alive, working
+
+
+def test_a_cancel_stops_the_child_at_the_next_heartbeat(engine, database_url, tmp_path):
+    run_id, owner = record(engine("trigger")).run_id, engine(None)
+    with working(database_url, tmp_path, "waits") as trainer:
+        child = trainer.pid()
+        with transaction(engine("trigger")) as session:
+            request_cancel(session, run_id, requested_by="ann")
+        eventually(lambda: the_run(owner).state == "cancelled")
+        assert not alive(child)
+    assert the_types(owner) == ["run.requested", "run.started", "run.cancel_requested", "run.cancelled"]
+
+
+def _lose(owner, *, to):
+    """The run goes to another trainer, as it would after an expiry that this one slept through."""
+    change(
+        owner,
+        "UPDATE ledger.run SET state = 'queued', claim_id = NULL, lease_owner = NULL, lease_expires_at = NULL,"
+        " available_at = now()",
+    )
+    assert claim(owner, to).attempt == 2
+
+
+def test_a_lost_lease_kills_the_child_and_leaves_nothing_behind(engine, database_url, tmp_path):
+    record(engine("trigger"))
+    owner = engine(None)
+    with captured_lines() as lines, working(database_url, tmp_path, "waits") as trainer:
+        child = trainer.pid()
+        trainer.slot.close()
+        _lose(owner, to="another")
+        eventually(lambda: not alive(child))
+        eventually(lambda: lines.events("lease.lost"))
+    assert trainer.adapters() == []
+    assert (the_run(owner).state, the_run(owner).lease_owner, the_run(owner).attempt) == ("running", "another", 2)
+
+
+def test_what_a_child_finishes_after_its_lease_was_lost_never_becomes_visible(engine, database_url, tmp_path):
+    record(engine("trigger"))
+    owner = engine(None)
+    slow = {"lease": timedelta(minutes=3), "renew_every": timedelta(minutes=1)}
+    with captured_lines() as lines, working(database_url, tmp_path, "finishes", **slow) as trainer:
+        trainer.pid()
+        eventually(lambda: the_run(owner).renewals == 1)
+        trainer.slot.close()
+        _lose(owner, to="another")  # no heartbeat tells of it
+        trainer.go()
+        eventually(lambda: lines.events("lease.lost"))
+    assert trainer.adapters() == []
+    assert (the_run(owner).state, the_run(owner).lease_owner, the_run(owner).artifact_uri) == (
+        "running",
+        "another",
+        None,
+    )
+    assert "run.completed" not in [row.type for row in rows_of(owner, "SELECT type FROM ledger.outbox")]
+
+
+@pytest.mark.parametrize("behaviour", ["waits", "stubborn"])
+def test_told_to_stop_a_trainer_reaps_its_child_and_gives_the_run_back_without_a_strike(
+    engine, database_url, tmp_path, behaviour
+):
+    record(engine("trigger"))
+    owner = engine(None)
+    with working(database_url, tmp_path, behaviour) as trainer:
+        child = trainer.pid()
+    assert not alive(child)
+    run = the_run(owner)
+    assert (run.state, run.strikes, run.lease_owner) == ("queued", 0, None)
+    assert the_trail(owner)[-1].payload["reason"] == "released"
+    assert claim(engine("trainer"), "next").attempt == 2, "another trainer takes it at once"
+
+
+def test_a_child_trains_on_while_the_database_is_away_and_finishes_when_it_is_back(
+    engine, administer, database_url, tmp_path
+):
+    record(engine("trigger"))
+    owner = engine(None)
+    with captured_lines() as lines, working(database_url, tmp_path, "finishes") as trainer:
+        child = trainer.pid()
+        with database_away(administer, database_url):
+            eventually(lambda: lines.events("lease.not_renewed"))
+            trainer.go()
+            eventually(lambda: lines.events("attempt.not_ended"))
+            assert not alive(child)
+        eventually(lambda: the_run(owner).state == "completed")
+        eventually(lambda: lines.events("attempt.ended"))
+    assert (the_run(owner).attempt, the_types(owner)[-1]) == (1, "run.completed")
+
+
+def test_a_child_is_ended_when_the_outage_is_longer_than_lease_and_grace_and_the_run_goes_back(
+    engine, administer, database_url, tmp_path
+):
+    record(engine("trigger"))
+    owner = engine(None)
+    short = {"lease": timedelta(seconds=0.3), "outage_grace": timedelta(seconds=0.1)}
+    with captured_lines() as lines, working(database_url, tmp_path, "waits", **short) as trainer:
+        child = trainer.pid()
+        eventually(lambda: the_run(owner).renewals >= 1)
+        with database_away(administer, database_url):
+            eventually(lambda: not alive(child))
+            eventually(lambda: lines.events("attempt.not_ended"))
+            trainer.slot.close()
+        eventually(lambda: the_run(owner).state == "queued")
+        assert the_run(owner).strikes == 0
+
+
+def test_no_connection_is_open_between_the_heartbeats_of_a_training(engine, database_url, tmp_path):
+    record(engine("trigger"))
+    owner = engine(None)
+    slow = {"lease": timedelta(minutes=3), "renew_every": timedelta(minutes=1)}
+    mine = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oncetune_trainer'"
+    with working(database_url, tmp_path, "waits", **slow) as trainer:
+        assert alive(trainer.pid())
+        eventually(lambda: the_run(owner).renewals == 1)
+        eventually(lambda: rows_of(owner, mine) == [])
