@@ -9,7 +9,7 @@ import sys
 import traceback
 from pathlib import Path
 
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ["GOMP_SPINCOUNT"] = "2000"
 
 from oncetune.training import __main__ as program
 from oncetune.training import adapter, answers, dpo, metrics, sampling  # noqa: F401  # the imports to be shared

@@ -34,7 +34,7 @@ from oncetune.local.up import Stack, StackSettings, running_stack
 MODEL = "zephyr"
 COPIES_WHILE_RUNNING, COPIES_AFTER_THE_END = 3, 2
 _COUNTED_WITHIN_SECONDS = 60.0
-_NEW_TOKENS = 48
+_NEW_TOKENS = 32
 # As the trainer does for its child: glibc would give the large temporaries of a CPU step back to the kernel each time.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 

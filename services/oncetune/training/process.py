@@ -22,11 +22,12 @@ def take_stdout() -> TextIO:
 
 
 def share_cores() -> None:
-    """Let idle compute threads sleep, not spin; to be called before torch is imported (OpenMP reads it once).
+    """Let compute threads spin shortly, then sleep; to be called before torch is imported (OpenMP reads it once).
 
-    Measured once beside busy neighbours (load 4 on 2 cores): 4 s a step instead of 14 s.
+    Spinning long, as OpenMP does by itself, starves the neighbours on a busy machine; never spinning doubles the
+    time of a step on an idle one (DECISIONS.md has the figures).
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def die_with_parent() -> None:
