@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from oncetune.local.postgres_server import Cluster, cluster_of, forget, start_postgres
+from oncetune.local.postgres_server import SYSTEM_FOLDER, Cluster, cluster_of, forget, start_postgres
 from oncetune.local.preflight import CannotStart, prepare_folder
 from oncetune.local.processes import Processes
 from oncetune.local.signals import Signals
@@ -121,3 +121,25 @@ def test_a_deleted_data_folder_does_not_come_back_with_its_old_runs(data: Path) 
         path.rmdir() if path.is_dir() else path.unlink()
     with running(data) as cluster, pytest.raises(psycopg.errors.UndefinedTable):
         remembered(cluster)
+
+
+def test_a_data_folder_that_was_moved_still_has_its_runs(data: Path) -> None:
+    with running(data) as cluster:
+        remember(cluster, "kept")
+    moved = data.rename(data.with_name("moved"))
+    try:
+        with running(moved) as cluster:
+            assert remembered(cluster) == ["kept"]
+    finally:
+        forget(moved)
+
+
+@pytest.mark.parametrize("mark", ["", "..", "a/../../b"])
+def test_a_damaged_mark_never_leads_to_another_folder(data: Path, mark: str) -> None:
+    with running(data) as cluster:
+        assert cluster.folder.is_relative_to(SYSTEM_FOLDER if cluster.aside else data)
+    (data / "postgres-id").write_text(mark)
+    if cluster.aside:
+        with pytest.raises(CannotStart, match="damaged"):
+            cluster_of(data)
+    (data / "postgres-id").write_text(cluster.folder.parent.name)

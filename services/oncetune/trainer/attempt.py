@@ -60,7 +60,7 @@ class Attempt:
     folder: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.folder = self.settings.staging / str(self.lease.run_id) / str(self.lease.attempt)
+        self.folder = self.settings.staging / f"{self.lease.run_id}-{self.lease.attempt}"
 
     def run(self) -> None:
         """Try once. Nothing is raised for what can happen to a run; its end is in the ledger, or will be again."""
