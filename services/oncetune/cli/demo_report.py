@@ -75,7 +75,8 @@ def _print_answers(outcome: Outcome) -> None:
     if not outcome.prompts:
         return
     put("\nHeld-out prompts, before and after\n")
-    for prompt, base, tuned in list(zip(outcome.prompts, outcome.base, outcome.tuned, strict=True))[:SHOWN]:
+    answers = list(zip(outcome.prompts, outcome.base, outcome.tuned, strict=True))
+    for prompt, base, tuned in answers[:: max(1, len(answers) // SHOWN)][:SHOWN]:
         put(f"  {prompt}")
         put(f"    base   {shorten(base, 150)}")
         put(f"    tuned  {shorten(tuned, 150)}\n")
