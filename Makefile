@@ -13,6 +13,9 @@ DAPR_VERSION := $(shell sed -n 's|.*github.com/dapr/dapr v\([0-9.]*\).*|\1|p' co
 export HF_HUB_OFFLINE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
+# The virtual environment is ours: without compiled files each training would compile PyTorch and friends for 9 s.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint bench daprd lock clean install development
 
 demo: install
