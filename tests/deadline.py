@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Event, Thread
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,6 +22,19 @@ def eventually(condition: Callable[[], T], *, seconds: float = 10, every: float 
 
 
 def _pause(seconds: float) -> None:
-    from threading import Event
-
     Event().wait(seconds)
+
+
+def in_time(call: Callable[[], object], *, seconds: float = 20) -> object:
+    """What `call` returns or raises; AssertionError, and a thread left behind, when it hangs."""
+    outcome: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    eventually(outcome.done, seconds=seconds)
+    return outcome.result()

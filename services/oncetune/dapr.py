@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 from dapr.clients import DaprClient
 from dapr.clients.exceptions import DaprGrpcError
+from dapr.clients.http.helpers import get_api_url
 from dapr.conf import settings as sdk
 from pydantic import JsonValue
 from starlette.requests import ClientDisconnect, Request
@@ -28,6 +29,7 @@ from oncetune.contracts.topics import DEAD_LETTER_ROUTE, PUBSUB, ROUTE, RUN_LIFE
 
 TOKEN_HEADER = "dapr-api-token"
 MAX_DELIVERY_BYTES = 4 * 1024 * 1024  # daprd's own --max-body-size
+_HINT_DEADLINE = timedelta(seconds=1)  # a trainer that hangs holds up no event of another run for longer
 DELIVERY_PATHS = ("/dapr/", "/events/")
 
 Document = dict[str, JsonValue]
@@ -59,14 +61,22 @@ def sidecar_publisher() -> Publish:
         sdk.DAPR_HEALTH_TIMEOUT = deadline.total_seconds()
         try:
             if client is None:
+                _require_sidecar(deadline)
                 client = DaprClient()
             client.publish_event(PUBSUB, topic, json.dumps(document), data_content_type=CONTENT_TYPE)
         except DaprGrpcError as error:
             raise NotPublished(f"{error.code()}: {error.details()}"[:500]) from error
-        except (TimeoutError, OSError) as error:
-            raise NotPublished(f"sidecar: {error}"[:500]) from error
+        except (TimeoutError, OSError, httpx.HTTPError) as error:
+            raise NotPublished(f"sidecar: {error or type(error).__name__}"[:500]) from error
 
     return publish
+
+
+def _require_sidecar(deadline: timedelta) -> None:
+    """Raise httpx.HTTPError unless it is healthy: the client's own look waits for ever for one that hangs."""
+    url = f"{get_api_url()}/healthz/outbound"
+    headers = {TOKEN_HEADER: sdk.DAPR_API_TOKEN} if sdk.DAPR_API_TOKEN else None
+    httpx.get(url, headers=headers, timeout=deadline.total_seconds(), trust_env=False).raise_for_status()
 
 
 @contextmanager
@@ -97,7 +107,7 @@ def direct_publisher(status_url: str, trainer_urls: tuple[str, ...], token: str)
         if topic == RUN_REQUESTED:
             for url in trainer_urls:
                 try:
-                    post(url + ROUTE[topic], document, deadline)
+                    post(url + ROUTE[topic], document, min(deadline, _HINT_DEADLINE))
                 except (httpx.HTTPError, ValueError):
                     continue  # its poll finds the run
         if status not in (Reply.SUCCESS, Reply.DROP):
@@ -112,12 +122,23 @@ async def delivered(request: Request) -> bytes:
 
     Raw, because a typed parameter would answer 422, which a sidecar retries for ever.
     """
+    body = await _at_most(MAX_DELIVERY_BYTES, request)
+    return body if len(body) <= MAX_DELIVERY_BYTES else b""
+
+
+async def delivered_dead_letter(request: Request) -> bytes:
+    """FastAPI dependency: the raw body of a dead letter, which base64 made a third larger; cut where it is beyond."""
+    return await _at_most(2 * MAX_DELIVERY_BYTES, request)
+
+
+async def _at_most(limit: int, request: Request) -> bytes:
+    """The body, or as soon as it is larger than `limit` its beginning; b"" when the sender goes away."""
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > MAX_DELIVERY_BYTES:
-                return b""
+            if len(body) > limit:
+                break
     except ClientDisconnect:
         return b""
     return bytes(body)

@@ -7,8 +7,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy import Engine, TextClause, create_engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
@@ -58,6 +59,14 @@ def connect(
         def _become(connection: DBAPIConnection, _record: object) -> None:
             connection.cursor().execute(f'SET SESSION ROLE "{role}"')
             connection.commit()
+
+    @event.listens_for(engine, "handle_error", retval=True)
+    def _read_only_is_away(context: ExceptionContext) -> BaseException | None:
+        """A server that takes no writes (failover, a full disk) is as good as away; its connections are given up."""
+        if not isinstance(context.original_exception, ReadOnlySqlTransaction):
+            return None
+        context.is_disconnect = True
+        return OperationalError(context.statement, None, context.original_exception, hide_parameters=True)
 
     return engine
 

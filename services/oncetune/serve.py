@@ -14,12 +14,14 @@ import uvicorn
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
 from pydantic import ValidationError
+from sqlalchemy import text
 
 from oncetune import health
 from oncetune.contracts.topics import app_id
 from oncetune.dapr import RequireAppToken
 from oncetune.gateway.errors import answer_refusals
 from oncetune.logs import configure_logs, log
+from oncetune.postgres import DATABASE_AWAY, connect
 from oncetune.status import main as status
 from oncetune.trainer import main as trainer
 from oncetune.trigger import main as trigger
@@ -83,9 +85,22 @@ def check_settings(names: tuple[str, ...]) -> None:
         raise BadService("; ".join(f"{setting}: {reason}" for setting, reason in sorted(wrong.items())))
 
 
+def require_schema(names: tuple[str, ...]) -> None:
+    """Raise BadService when the database answers and has no tables of ours; one that is away is waited for later."""
+    engine = connect(SERVICES[names[0]].SETTINGS[0]().database_url, role=None, pool_size=0)
+    try:
+        with engine.connect() as connection:
+            known = connection.execute(text("SELECT FROM pg_namespace WHERE nspname = 'ledger'")).one_or_none()
+    except DATABASE_AWAY:
+        return
+    if known is None:
+        raise BadService("the database has no tables of oncetune yet; run `oncetune migrate` as the database's owner")
+
+
 def serve(names: tuple[str, ...], *, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; returns after every loop has ended. Raises BadService."""
     configure_logs("+".join(names))
     app = create_app(names)
     check_settings(names)
+    require_schema(names)
     uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=10)

@@ -151,3 +151,12 @@ def test_the_log_is_kept_beside_the_adapter_or_without_one(root, adapter, tmp_pa
         keep_log(root, RUN, attempt, log_file)
         assert (_place(root, attempt) / "training.log").read_text() == "step 1"
     assert folder_sha256(_place(root) / "adapter") == published.sha256
+
+
+def test_an_adapter_that_cannot_be_copied_whole_leaves_nothing_on_a_disk_that_may_be_full(root, adapter):
+    (adapter / "dangling").symlink_to(adapter / "nothing")
+    for attempt in (1, 2):
+        with pytest.raises(OSError, match="dangling"):
+            publish_adapter(root, RUN, attempt, adapter)
+    assert [path for path in root.rglob("*") if path.is_file()] == []
+    assert list((root / str(RUN)).iterdir()) == []

@@ -11,7 +11,7 @@ from oncetune.contracts.run import RunState
 from oncetune.ledger.leases import EndReason, LeaseLost, StrikeRule, end_lease, finish_run, renew_lease
 from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
-from tests.ledger.given import MINUTE, NOTHING, claim, record
+from tests.ledger.given import MINUTE, NOTHING, change, claim, record
 
 RULE = StrikeRule(max_strikes=2)
 ADAPTER = {"artifact_uri": "file:///adapter", "adapter_sha256": "a" * 64, "metrics": {"loss": 0.5}}
@@ -231,3 +231,9 @@ def test_racing_cancel_and_release_never_leave_a_queued_run_that_nobody_cancels(
 
             list(both.map(lambda act: act(), (cancel, lambda lease=lease: _end(trainer, lease, EndReason.RELEASED))))
             assert _run(owner, run_id).state == "cancelled"
+
+
+def test_a_run_that_came_back_waits_behind_those_that_were_due_before_it(engine):
+    first, second = (record(engine("trigger"), kb_id).run_id for kb_id in ("came-back", "due-before"))
+    change(engine(None), "UPDATE ledger.run SET available_at = clock_timestamp() WHERE id = :id", id=first)
+    assert [claim(engine("trainer"), f"worker {n}").run_id for n in range(2)] == [second, first]

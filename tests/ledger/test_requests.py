@@ -141,3 +141,18 @@ def test_the_shorter_wait_ends_with_its_transaction(engine):
     record(trigger, key="key")
     with transaction(trigger) as session:
         assert session.execute(text("SHOW lock_timeout")).scalar_one() == "0"
+
+
+def test_a_run_that_ends_while_its_kb_id_is_asked_for_again_stands_in_nobodys_way(engine, monkeypatch):
+    from oncetune.ledger import requests as room
+
+    trigger = engine("trigger")
+    first = record(trigger, "kb").run_id
+    active_run = room._active_run
+
+    def end_and_look(session, kb_id):
+        cancel(trigger, first)
+        return active_run(session, kb_id)
+
+    monkeypatch.setattr(room, "_active_run", end_and_look)
+    assert record(trigger, "kb").run_id != first

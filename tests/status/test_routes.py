@@ -147,6 +147,17 @@ def test_the_trail_tells_what_happened_what_was_dropped_and_what_is_on_its_way(s
     assert (len(trail["events"]), trail["gapless"], trail["duplicates"], trail["pending"]) == (3, True, 4, 0)
 
 
+def test_a_forged_event_that_came_first_is_a_conflict_of_the_trail_and_the_true_one_stays_pending(status, engine):
+    run_id = record(engine("trigger")).run_id
+    with transaction(engine("trigger")) as session:
+        [true] = take_events(session, Pace())
+    forged = true.document | {"data": true.document["data"] | {"user_id": "mallory"}}
+    for document in (forged, true.document):
+        journal(engine("status"), [open_envelope(document)])
+    trail = status.get(f"/runs/{run_id}/events").json()
+    assert (trail["conflicts"], trail["pending"]) == (1, 1)
+
+
 def test_a_hole_a_double_and_a_lost_end_of_the_trail_are_visible(status, engine):
     hole, double, end = (record(engine("trigger"), f"kb{n}").run_id for n in range(3))
     journal(engine("status"), [open_envelope(progress_event(hole, position=2))])

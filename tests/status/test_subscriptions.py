@@ -1,3 +1,4 @@
+import base64
 import json
 import logging
 from collections import Counter
@@ -105,6 +106,20 @@ def test_a_dead_letter_is_kept_byte_for_byte_once_under_the_topic_it_failed_on(s
     assert kept[0][2].startswith("not UTF-8")
     assert delivery_counts(engine(None), event["id"]) == {"dead_letter": 1}
     assert outcomes()[event["id"], "dead_letter"] == 1
+
+
+def test_a_large_dead_letter_is_kept_whole_although_its_wrapping_is_larger_still(status, engine):
+    raw = b"\x00" * (MAX_DELIVERY_BYTES - 1)
+    body = json.dumps({"data_base64": base64.b64encode(raw).decode()}).encode()
+    assert len(body) > MAX_DELIVERY_BYTES
+    status.post(DEAD_LETTER_ROUTE[RUN_LIFECYCLE], content=body).raise_for_status()
+    assert [bytes(kept) for (kept,) in rows(engine(None), "SELECT body FROM audit.dead_letter")] == [raw]
+
+
+def test_what_no_sidecar_would_send_is_kept_cut(status, engine):
+    status.post(DEAD_LETTER_ROUTE[RUN_LIFECYCLE], content=b"x" * (3 * MAX_DELIVERY_BYTES)).raise_for_status()
+    [(size,)] = rows(engine(None), "SELECT octet_length(body) FROM audit.dead_letter")
+    assert 2 * MAX_DELIVERY_BYTES < size < 3 * MAX_DELIVERY_BYTES
 
 
 def test_an_absent_database_is_a_retry_for_each_entry_that_could_be_read(

@@ -1,17 +1,21 @@
 """A run that is taken away in mid-training: by a cancel, another attempt, a stop, an outage."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import make_url
 
 from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
+from oncetune.trainer.slot import Offer, Slot
+from oncetune.trainer.worker import Worker
 from tests.deadline import eventually
 from tests.ledger.given import change, claim, record, rows_of
 from tests.loglines import captured_lines
 from tests.outage import database_away
 from tests.trainer.rows import the_run, the_trail, the_types
-from tests.trainer.working import alive, working
+from tests.trainer.working import alive, settings, working
 
 
 def test_a_cancel_stops_the_child_at_the_next_heartbeat(engine, database_url, tmp_path):
@@ -126,3 +130,57 @@ def test_no_connection_is_open_between_the_heartbeats_of_a_training(engine, data
         assert alive(trainer.pid())
         eventually(lambda: the_run(owner).renewals == 1)
         eventually(lambda: rows_of(owner, mine) == [])
+
+
+@contextmanager
+def _read_only(administer, database_url):
+    """As after a failover, or when a provider guards a full disk: connections stay, writes are refused."""
+    name = make_url(database_url).database
+    administer(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    yield
+    administer(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+
+
+def test_a_database_that_takes_no_writes_for_a_while_costs_neither_the_heartbeat_nor_the_adapter(
+    engine, administer, database_url, tmp_path
+):
+    record(engine("trigger"))
+    owner = engine(None)
+    with captured_lines() as lines, working(database_url, tmp_path, "finishes") as trainer:
+        trainer.pid()
+        eventually(lambda: the_run(owner).renewals >= 1)
+        with _read_only(administer, database_url):
+            eventually(lambda: lines.events("lease.not_renewed"))
+            renewals = the_run(owner).renewals
+        eventually(lambda: the_run(owner).renewals > renewals)
+        with _read_only(administer, database_url):
+            trainer.go()
+            eventually(lambda: lines.events("attempt.not_ended"))
+        eventually(lambda: the_run(owner).state == "completed")
+    assert the_run(owner).attempt == 1
+
+
+def test_a_bug_in_a_heartbeat_is_shouted_about_and_the_next_one_tries_again(engine, database_url, tmp_path):
+    record(engine("trigger"))
+    owner = engine(None)
+    with captured_lines() as lines, working(database_url, tmp_path, "waits") as trainer:
+        trainer.pid()
+        eventually(lambda: the_run(owner).renewals >= 1)
+        change(owner, "ALTER TABLE ledger.run RENAME COLUMN renewals TO gone")
+        eventually(lambda: lines.events("heartbeat.broken"))
+        change(owner, "ALTER TABLE ledger.run RENAME COLUMN gone TO renewals")
+        renewals = the_run(owner).renewals
+        eventually(lambda: the_run(owner).renewals > renewals)
+
+
+def test_a_lease_that_was_claimed_for_a_worker_which_stops_goes_back_without_a_strike(engine, database_url, tmp_path):
+    run_id = record(engine("trigger")).run_id
+    chosen = settings(database_url, tmp_path, "waits")
+    slot = Slot(engine("trainer"), worker="worker", lease=chosen.lease)
+    worker = Worker(engine("trainer"), engine("trainer"), slot, chosen)
+    assert slot.offer(run_id) is Offer.CLAIMED
+    worker._stop.set()
+    with worker:
+        pass
+    run = the_run(engine(None))
+    assert (run.state, run.strikes, run.lease_owner) == ("queued", 0, None)

@@ -85,3 +85,22 @@ def test_closing_wakes_the_worker_out_of_its_poll(slot):
         waiting = worker.submit(slot.wait_for_lease, MINUTE)
         slot.close()
         assert waiting.result(10) is None
+
+
+def test_a_line_that_is_cut_in_the_commit_of_a_claim_leaves_the_place_free(engine, administer, slot, monkeypatch):
+    from oncetune.trainer import slot as room
+
+    run_id = record(engine("trigger")).run_id
+    claim_run, cut = room.claim_run, []
+
+    def claim_and_cut(session, **wanted):
+        lease = claim_run(session, **wanted)
+        if not cut:
+            cut.append(session.connection().exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+            administer(f"SELECT pg_terminate_backend({cut[0]}, 5000)")
+        return lease
+
+    monkeypatch.setattr(room, "claim_run", claim_and_cut)
+    with pytest.raises(DATABASE_AWAY):
+        slot.wait_for_lease(AT_ONCE)
+    assert slot.wait_for_lease(AT_ONCE).run_id == run_id

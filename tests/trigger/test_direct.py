@@ -1,6 +1,7 @@
 """The direct hand-over against a real subscriber: what counts as published, and what comes again."""
 
 import json
+import socket
 import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from oncetune.dapr import TOKEN_HEADER, NotPublished, direct_publisher
+from tests.deadline import in_time
 from tests.serving import free_port
 
 DEADLINE = timedelta(seconds=0.5)
@@ -132,3 +134,11 @@ class TestTheAnswerOfStatus:
 def test_a_subscriber_that_is_not_there_is_not_published():
     with direct_publisher(f"http://127.0.0.1:{free_port()}", (), "token") as publish, pytest.raises(NotPublished):
         publish("run.requested", EVENT, DEADLINE)
+
+
+def test_a_trainer_that_hangs_holds_the_events_of_others_up_for_a_second_and_not_for_the_deadline(subscriber):
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        url = f"http://127.0.0.1:{hung.getsockname()[1]}"
+        with direct_publisher(subscriber.url, (url,), "token") as publish:
+            in_time(lambda: publish("run.requested", EVENT, timedelta(minutes=10)))
+    assert subscriber.paths == ["/events/run-requested"]

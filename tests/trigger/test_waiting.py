@@ -1,5 +1,6 @@
 """Many requests at once, requests that wait for a lock, and a database that is away: what each of them is answered."""
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,6 +40,15 @@ def test_sixty_four_equal_requests_at_once_are_one_run_and_sixty_four_equal_answ
     assert len({answer.text for answer in answers}) == 1
     assert Counter(answer.headers.get("Idempotent-Replayed") for answer in answers) == {"true": 63, None: 1}
     assert recorded(engine(None))["ledger.run"] == 1
+
+
+def test_large_equal_requests_at_once_are_parsed_in_turn_and_none_is_turned_away(client):
+    rows = [{"prompt": f"{number} " + "a" * 150, "chosen": "b" * 150, "rejected": "c" * 150} for number in range(9000)]
+    body = json.dumps(document(dataset_inline=rows)).encode()
+    assert 4 * 2**20 < len(body) < 5 * 2**20
+    with ThreadPoolExecutor(32) as callers:
+        answers = list(callers.map(lambda _: ask(client, key="k", content=body), range(32)))
+    assert Counter(answer.status_code for answer in answers) == {200: 32}
 
 
 def test_sixty_four_keys_on_one_kb_id_at_once_are_one_run_and_sixty_three_refusals(client, engine):

@@ -46,9 +46,13 @@ def publish_adapter(root: Path, run_id: UUID, attempt: int, adapter: Path) -> Pu
     arriving = place.with_name(f"{attempt}.arriving")
     shutil.rmtree(arriving, ignore_errors=True)
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(adapter, arriving / "adapter")
-    for path in sorted(arriving.rglob("*")):
-        _sync(path)
+    try:
+        shutil.copytree(adapter, arriving / "adapter")
+        for path in sorted(arriving.rglob("*")):
+            _sync(path)
+    except OSError:
+        shutil.rmtree(arriving, ignore_errors=True)  # of a full disk, say: it is not ours to fill
+        raise
     arriving.rename(place)
     _sync(place.parent)
     final = place / "adapter"

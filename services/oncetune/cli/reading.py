@@ -57,6 +57,8 @@ def show_events(client: Client, given: str, *, as_json: bool) -> None:
     for line in trail_lines(trail):
         put(line)
     tell(f"{trail.get('duplicates')} repeated deliveries were dropped; {trail.get('pending')} events are on their way.")
+    if trail.get("conflicts"):
+        tell(f"{trail.get('conflicts')} events came with two different contents: somebody forged or broke one.")
     if not trail.get("gapless"):
         raise Failure("The trail has a gap.")
 

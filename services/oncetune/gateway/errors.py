@@ -50,8 +50,13 @@ def answer_refusals(app: FastAPI) -> None:
         return JSONResponse({"detail": detail, "code": "database_unavailable"}, 503, headers={"Retry-After": "5"})
 
     @app.exception_handler(Exception)
-    async def broken(_request: Request, _error: Exception) -> JSONResponse:  # the server logs its traceback
-        return JSONResponse({"detail": "Something broke here, not in the request", "code": "internal_error"}, 500)
+    async def broken(_request: Request, _error: Exception) -> JSONResponse:
+        """The server logs the traceback and closes the connection: said, or the caller's next request is reset."""
+        return JSONResponse(
+            {"detail": "Something broke here, not in the request", "code": "internal_error"},
+            500,
+            {"Connection": "close"},
+        )
 
     for kind in DATABASE_AWAY:
         app.add_exception_handler(kind, away)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
+from sqlalchemy import text
 from sqlmodel import Session, col, func, select
 
 from oncetune.ledger.reads import pending_events
@@ -18,7 +20,8 @@ class Trail:
     entries: Sequence[JournalEntry]
     gapless: bool  # positions 1, 2, 3 … once each, and whatever the ledger has beyond them is on its way
     duplicates: int  # repeated deliveries that were dropped
-    pending: int  # events of the ledger that the journal does not hold yet
+    pending: int  # events of the ledger that the journal does not hold yet, or holds with other content
+    conflicts: int  # events that came with two contents: somebody forged or broke one
 
 
 def read_trail(session: Session, run: Run) -> Trail:
@@ -26,9 +29,16 @@ def read_trail(session: Session, run: Run) -> Trail:
     unconfirmed = pending_events(session, run.id)  # before the journal: what arrives in between counts as arrived
     newest = (col(JournalEntry.position), col(JournalEntry.received_at))
     entries = session.exec(select(JournalEntry).where(JournalEntry.run_id == run.id).order_by(*newest)).all()
-    pending = len(unconfirmed - {entry.event_id for entry in entries})
+    conflicting = _conflicting(session, run)
+    pending = len(unconfirmed - ({entry.event_id for entry in entries} - conflicting))
     counted = select(func.coalesce(func.sum(Delivery.count), 0)).where(
         Delivery.run_id == run.id, Delivery.outcome == Outcome.DUPLICATE
     )
     whole = [entry.position for entry in entries] == list(range(1, len(entries) + 1))
-    return Trail(entries, whole and len(entries) + pending >= run.position, int(session.exec(counted).one()), pending)
+    gapless = whole and len(entries) + pending >= run.position
+    return Trail(entries, gapless, int(session.exec(counted).one()), pending, len(conflicting))
+
+
+def _conflicting(session: Session, run: Run) -> set[UUID]:
+    of_run = "SELECT event_id FROM audit.conflict JOIN audit.journal USING (event_id) WHERE run_id = :run_id"
+    return set(session.execute(text(of_run), {"run_id": run.id}).scalars())

@@ -56,6 +56,7 @@ def show_events(run_id: str, caller: SignedCaller, request: Request) -> Document
         "gapless": trail.gapless,
         "duplicates": trail.duplicates,
         "pending": trail.pending,
+        "conflicts": trail.conflicts,
     }
 
 

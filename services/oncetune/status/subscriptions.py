@@ -10,11 +10,12 @@ from dapr.ext.fastapi import DaprApp
 from fastapi import Depends, FastAPI, Request
 
 from oncetune.contracts.topics import DEAD_LETTER, DEAD_LETTER_ROUTE, PUBSUB, ROUTE, RUN_LIFECYCLE, RUN_REQUESTED
-from oncetune.dapr import Reply, delivered
+from oncetune.dapr import Reply, delivered, delivered_dead_letter
 from oncetune.status.deliveries import read_bulk, read_dead_letter, read_one
 from oncetune.status.intake import journal, store_dead_letter
 
 Body = Annotated[bytes, Depends(delivered)]
+DeadLetter = Annotated[bytes, Depends(delivered_dead_letter)]
 Answer = dict[str, Reply]
 
 _TOPIC_OF_DEAD = {route: topic for topic, route in DEAD_LETTER_ROUTE.items()}
@@ -51,7 +52,7 @@ def receive_bulk(body: Body, request: Request) -> dict[str, list[dict[str, str]]
     }
 
 
-def receive_dead_letter(body: Body, request: Request) -> Answer:
+def receive_dead_letter(body: DeadLetter, request: Request) -> Answer:
     """Keep a dead letter under the topic that it failed on."""
     topic = _TOPIC_OF_DEAD[request.scope["route"].path]
     return {"status": store_dead_letter(request.app.state.status, topic, read_dead_letter(body))}

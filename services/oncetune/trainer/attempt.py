@@ -101,7 +101,7 @@ class Attempt:
         except DATABASE_AWAY as error:
             return Stopped(EndReason.RELEASED, type(error).__name__)
         except OSError as error:
-            return Stopped(EndReason.NOT_STORED, f"The attempt could not be staged: {error.strerror}")
+            return Stopped(EndReason.NOT_STORED, f"The attempt could not be staged: {_reason(error)}")
 
     def _listen(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
         """The child from its start to its end, or to ours."""
@@ -138,7 +138,7 @@ class Attempt:
             adapter = self.folder / "adapter"
             published = publish_adapter(self.settings.artifacts, self.lease.run_id, self.lease.attempt, adapter)
         except OSError as error:
-            return None, Stopped(EndReason.NOT_STORED, f"The adapter could not be stored: {error.strerror}")
+            return None, Stopped(EndReason.NOT_STORED, f"The adapter could not be stored: {_reason(error)}")
         return published, success
 
     def _close(self, outcome: Success | Failure | Stopped, published: Published | None) -> None:
@@ -196,4 +196,9 @@ class Attempt:
             if training_log.exists():
                 keep_log(self.settings.artifacts, self.lease.run_id, self.lease.attempt, training_log)
         except OSError as error:
-            log.warning("log.not_kept", reason=error.strerror)
+            log.warning("log.not_kept", reason=_reason(error))
+
+
+def _reason(error: OSError) -> str:
+    """What the system said; shutil.Error, which speaks for several files, has no `strerror`."""
+    return error.strerror or str(error)[:300]

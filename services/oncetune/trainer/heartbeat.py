@@ -70,8 +70,10 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
                 last_success = time.monotonic()
             except DATABASE_AWAY as error:
                 log.warning("lease.not_renewed", attempt=self._lease.attempt, reason=type(error).__name__)
-                if time.monotonic() - last_success > self._patience:
-                    self._judge(Verdict.OUTAGE)
+            except Exception:  # noqa: BLE001 - the outermost loop of its thread: a bug is shouted about
+                log.exception("heartbeat.broken", attempt=self._lease.attempt)
+            if self.verdict is None and time.monotonic() - last_success > self._patience:
+                self._judge(Verdict.OUTAGE)
             if self.verdict is not None:
                 return
             self._stop.wait(self._every)

@@ -37,6 +37,9 @@ class TrainerSettings(BaseSettings):
     outage_grace: timedelta = timedelta(minutes=10)  # how long a child trains on while the database is away
     child_grace: timedelta = timedelta(seconds=5)  # between SIGTERM and SIGKILL of the child
     max_strikes: Annotated[int, Field(ge=1, validation_alias="ONCETUNE_TRIGGER_MAX_STRIKES")] = 3
+    max_requeue_backoff: Annotated[timedelta, Field(validation_alias="ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF")] = (
+        timedelta(minutes=5)
+    )
 
     @model_validator(mode="after")
     def _two_renewals_may_fail(self) -> Self:
@@ -46,4 +49,4 @@ class TrainerSettings(BaseSettings):
 
     @property
     def strikes(self) -> StrikeRule:
-        return StrikeRule(self.max_strikes)
+        return StrikeRule(self.max_strikes, self.max_requeue_backoff)

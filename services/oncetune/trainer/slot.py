@@ -76,9 +76,10 @@ class Slot:
         lease = None
         try:
             with transaction(self._engine) as session:
-                lease = claim_run(
+                claimed = claim_run(
                     session, worker=self._worker, claim_id=self._claim_id, duration=self._lease, run_id=run_id
                 )
+            lease = claimed  # after the commit: a line that is cut in it must free the place, too
             self._claim_id = uuid4()  # not after an error: its answer is unknown, the next claim asks for it
         finally:
             if lease is None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 
 from oncetune.ledger.leases import TRIGGER, EndReason, StrikeRule, database_time, end_lease, expired_leases
-from oncetune.logs import about, log
+from oncetune.logs import log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
 UNNOTICED_GAP = timedelta(seconds=2)  # beyond the pause between two looks; a small part of a lease
@@ -18,11 +18,11 @@ def expire_once(engine: Engine, rule: StrikeRule, *, watched: timedelta) -> int:
         candidates = expired_leases(session, watched=watched)
     ended = 0
     for run_id, attempt in candidates:
-        with about(run_id=str(run_id)), transaction(engine) as session:
+        with transaction(engine) as session:
             state = end_lease(session, run_id, attempt, reason=EndReason.EXPIRED, rule=rule, source=TRIGGER)
-            if state is not None:
-                ended += 1
-                log.warning("lease.expired", attempt=attempt, state=state.value)
+        if state is not None:
+            ended += 1
+            log.warning("lease.expired", run_id=str(run_id), attempt=attempt, state=state.value)
     return ended
 
 

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
+from starlette.concurrency import run_in_threadpool
 
-from oncetune.contracts.run import RunState
+from oncetune.contracts.run import TERMINAL, RunState
 from oncetune.gateway.callers import AdminCaller
 from oncetune.gateway.errors import Refusal
 from oncetune.ledger.requests import (
@@ -66,8 +67,10 @@ async def request_body(request: Request, _caller: AdminCaller, state: State) -> 
     return await read_body(request, state.settings.max_body_bytes)
 
 
-def verified(body: Annotated[bytes, Depends(request_body)], state: State) -> VerifiedTrigger:
-    return verify(body, state.settings.models)
+async def verified(body: Annotated[bytes, Depends(request_body)], state: State) -> VerifiedTrigger:
+    """A few at a time: megabytes that are parsed hold a thread, and those who hold a seat need one to go on."""
+    async with state.readers:
+        return await run_in_threadpool(verify, body, state.settings.models)
 
 
 async def request_key(idempotency_key: Annotated[str | None, Header()] = None) -> str | None:
@@ -145,12 +148,13 @@ def cancel_run(run_id: str, caller: AdminCaller, _seat: Annotated[None, Depends(
         wanted = UUID(run_id)
     except ValueError as error:
         raise Refusal(404, "run_not_found", "There is no such run") from error
-    with about(run_id=str(wanted)), transaction(state.engine) as session:
+    with transaction(state.engine) as session:
         run = _find(session, wanted)
+        ended = run.state in TERMINAL
         request_cancel(session, wanted, requested_by=caller.user_id)
         session.refresh(run)
-        log.info("run.cancel_requested", outcome="ok", state=run.state)
-        return Accepted(run_id=wanted, status=run.state)
+    log.info("run.cancel_requested", outcome="ended" if ended else "ok", state=run.state, run_id=str(wanted))
+    return Accepted(run_id=wanted, status=run.state)
 
 
 def _find(session: Session, run_id: UUID) -> Run:

@@ -16,4 +16,5 @@ class TriggerState:
     settings: TriggerSettings
     engine: Engine
     seats: asyncio.Semaphore
+    readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))  # bodies that are parsed at once
     wake_relay: threading.Event = field(default_factory=threading.Event)
