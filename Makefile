@@ -1,6 +1,6 @@
-# make demo    the whole job on this machine: install, train, show       make test    the whole suite, on real parts
-# make lint    ruff, mypy, import walls      make bench    speed and memory      make daprd    build the Dapr sidecar
-# make lock    renew the hashed requirements after a change of pyproject.toml
+# make demo    the whole job on this machine: install, train, show (DEMO=--delivery=direct: without a sidecar)
+# make test    the whole suite, on real parts     make lint    ruff, mypy, import walls
+# make bench   speed and memory    make daprd    build the Dapr sidecar    make lock    renew the hashed requirements
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: demo test lint bench daprd lock clean install development
 
 demo: install
-	@$(BIN)/oncetune demo
+	@$(BIN)/oncetune demo $(DEMO)
 
 test: development daprd
 	$(BIN)/python -m pytest $(PYTEST)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from oncetune.local.postgres_server import SYSTEM_FOLDER, Cluster, cluster_of, forget, start_postgres
 from oncetune.local.preflight import CannotStart, prepare_folder
@@ -112,6 +113,26 @@ def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
             assert len(os.fsencode(cluster.sockets)) <= 80
     finally:
         forget(deep)
+
+
+@pytest.mark.parametrize("name", ["with space", "a+b", "100%", "x&y=z", "a,b"])
+def test_an_ordinary_users_folder_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    cluster = cluster_of(tmp_path / name)
+    assert cluster.folder == tmp_path / name / "postgres"
+    assert make_url(cluster.database_url).query["host"] == str(cluster.sockets)
+    assert not set(name) & set(" +%&=,") & set(str(cluster.sockets))
+
+
+def test_a_stale_pid_file_ends_nobody_elses_process(data: Path) -> None:
+    with running(data) as cluster:
+        remember(cluster, "kept")
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        (cluster.folder / "postmaster.pid").write_text(f"{stranger.pid}\n")
+        with running(data) as cluster:
+            assert remembered(cluster) == ["kept"]
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 def test_a_deleted_data_folder_does_not_come_back_with_its_old_runs(data: Path) -> None:

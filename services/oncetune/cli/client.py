@@ -38,7 +38,8 @@ class Client:
         self._user = user
         self._secret = secret
         try:
-            self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT_SECONDS)
+            local = httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")  # no proxy stands before these
+            self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT_SECONDS, trust_env=not local)
         except httpx.InvalidURL as error:
             raise Failure(f"{url} is not a URL.", "Give --url as http://host:port", Exit.USAGE) from error
 
@@ -108,7 +109,8 @@ def _refusal(answer: httpx.Response, document: Mapping[str, Any], url: str) -> F
     said = document.get("detail")
     detail = str(said) if said else f"{url} answered {answer.status_code} {answer.reason_phrase}"
     if answer.status_code in (401, 403):
-        return Failure(detail, "Is the secret that of this server? See --data.", Exit.AUTHENTICATION)
+        remedy = f"Is the secret that of this server? {SECRET_NAME} goes before --data."
+        return Failure(detail, remedy, Exit.AUTHENTICATION)
     if answer.status_code in (409, 502, 503, 504):
         wait = answer.headers.get("retry-after", "")
         return Unreachable(detail, retry_after=float(wait) if wait.isdigit() else None)

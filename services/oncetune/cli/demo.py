@@ -26,7 +26,7 @@ from oncetune.cli.watch import follow
 from oncetune.local.delivery import Delivery
 from oncetune.local.politeness import DEMO_HYPERPARAMETERS, HELD_OUT, TRAIN, is_polite
 from oncetune.local.postgres_server import forget
-from oncetune.local.preflight import prepare_folder, sole_user
+from oncetune.local.preflight import LOCK, CannotStart, prepare_folder, sole_user, unusable
 from oncetune.local.processes import Program
 from oncetune.local.signals import Signals
 from oncetune.local.up import Stack, StackSettings, running_stack
@@ -61,6 +61,7 @@ def play(data: Path, *, delivery: Delivery | None, signals: Signals) -> bool:
     put("oncetune demo: one real run, asked for several times, trained once\n")
     with running_stack(settings, signals=signals) as stack, _client(stack) as client:
         put(f"\nEverything is up at {stack.url} after {time.monotonic() - began:.0f} s.")
+        put(f"The base model {MODEL} is {stack.models[MODEL]} here.")
         run_id, replay_is_same = _ask_twice(client)
         redelivery = Redelivery(stack, run_id, signals)
         redelivery.send(COPIES_WHILE_RUNNING)
@@ -88,10 +89,19 @@ def play(data: Path, *, delivery: Delivery | None, signals: Signals) -> bool:
 
 
 def _empty(home: Path) -> None:
+    """Forget an earlier demo; a folder that is none of ours is left alone."""
+    ours = not home.exists() or (home / LOCK).exists() or not any(home.iterdir())
+    if home.is_symlink() or not ours:
+        raise CannotStart(
+            f"The demo empties its folder, and {home} is not one of an earlier demo.", "Give --data another folder."
+        )
     prepare_folder(home)
-    with sole_user(home):
-        forget(home)
-        shutil.rmtree(home)
+    try:
+        with sole_user(home):
+            forget(home)
+            shutil.rmtree(home)
+    except OSError as error:
+        raise unusable(home, error) from error
 
 
 @contextmanager

@@ -15,6 +15,9 @@ def serve_until_stopped(services: tuple[str, ...], host: str, port: int) -> None
         serve(services, host=host, port=port)
     except BadService as error:
         raise Failure(f"{error}.", "Settings come from the environment.", Exit.USAGE) from error
+    except SystemExit as end:  # uvicorn's way to say so
+        if end.code:
+            raise Failure(f"The server could not be started on {host}:{port}; the log says why.") from end
 
 
 def migrate_once(database_url: str) -> None:

@@ -20,9 +20,9 @@ Exit codes:
     0  ok
     1  failure
     2  usage: wrong options or arguments
-    3  cancelled, or not finished in time
+    3  not finished in time
     4  authentication: no secret, a wrong one, or no admin
-    5  the run ended without success
+    5  the run failed or was cancelled
   130  Ctrl-C
 """
 

@@ -41,7 +41,7 @@ class Submission:
         }
         if chosen := self._hyperparameters():
             wanted["hyperparameters"] = chosen
-        return json.dumps(wanted, ensure_ascii=False).encode()
+        return json.dumps(wanted).encode()  # ASCII: a lone surrogate is for the server to refuse
 
     def _hyperparameters(self) -> Document:
         try:
@@ -96,6 +96,8 @@ def submit_and_follow(
 ) -> None:
     """Send the request, print the run's id, and follow the run if asked. Raises Failure."""
     key = submission.idempotency_key or str(uuid.uuid4())
+    if not (key.isascii() and key.isprintable() and len(key) <= 255):
+        raise Failure("--idempotency-key takes 1 to 255 visible ASCII characters.", code=Exit.USAGE)
     answer, replayed = send(client, submission.body(), key)
     run_id = str(answer.get("run_id"))
     result: Document = {**answer, "idempotency_key": key, "replayed": replayed}
@@ -107,9 +109,12 @@ def submit_and_follow(
         if as_json:
             print_json(result)
         return
-    run = follow(client, run_id, timeout=timeout)
-    if as_json:
-        print_json({**result, "status": run.get("status"), "run": run})
+    run: Document = {}
+    try:
+        run = follow(client, run_id, timeout=timeout)
+    finally:  # who stops looking early still learns which run it is
+        if as_json:
+            print_json({**result, "status": run.get("status", answer.get("status")), "run": run or None})
     require_success(run)
 
 

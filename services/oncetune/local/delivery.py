@@ -75,7 +75,11 @@ def sidecar_program(
 def await_sidecar(program: Program, ports: SidecarPorts, processes: Processes) -> None:
     """Wait until this daprd has its components and its application."""
     ready = partial(answers, f"http://{HOST}:{ports.http}", "/v1.0/healthz")
-    processes.wait_until(ready, program=program.name, deadline=_READY, what=program.name)
+    try:
+        processes.wait_until(ready, program=program.name, deadline=_READY, what=program.name)
+    except CannotStart as failure:
+        remedy = f"{failure.remedy} Or do without sidecars: --delivery direct."
+        raise CannotStart(failure.what, remedy) from failure
 
 
 def _listens(port: int) -> bool:

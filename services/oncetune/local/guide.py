@@ -21,7 +21,7 @@ def guide(stack: Stack) -> str:
     rows = files("oncetune.local.politeness") / "train.jsonl"
     data, folder = shlex.quote(str(stack.data)), _shown(stack.data)
     address = "" if stack.url.endswith(":8080") else f" --url {stack.url}"
-    sent_by = "sidecars (daprd) and a valkey broker" if stack.sidecar else "direct hand-over (no daprd was found)"
+    sent_by = "sidecars (daprd) and a valkey broker" if stack.sidecar else "direct hand-over (no daprd)"
     models = ", ".join(f"{name} is {model}" for name, model in stack.models.items())
     logs = _shown(stack.data / "logs")
     command = _command()

@@ -18,6 +18,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,7 +34,8 @@ ACCOUNT = "oncetune"  # the system user that Postgres runs as when we are root, 
 SYSTEM_FOLDER = Path("/var/lib/oncetune")
 DATABASE = "oncetune"
 _MARK = "postgres-id"  # in root's data folder: which folder under /var/lib/oncetune is its cluster
-_LONGEST_SOCKET_FOLDER = 80  # bytes; a socket's whole path may have 107
+# A socket's whole path may have 107 bytes, and neither Postgres' settings nor a database URL take every character.
+_SOCKET_FOLDER = re.compile(r"[\w./-]{1,80}", re.ASCII)
 _OWN_DATABASE = "Or set DATABASE_URL to a Postgres of your own (15 or newer)."
 
 
@@ -68,7 +70,7 @@ def cluster_of(data: Path) -> Cluster:
         return Cluster(home / "postgres", home / "socket", _reachable_copy(wheel), ACCOUNT, aside=True)
     folder = data.resolve() / "postgres"
     sockets = folder.parent / "socket"
-    if len(os.fsencode(sockets)) > _LONGEST_SOCKET_FOLDER:
+    if not _SOCKET_FOLDER.fullmatch(str(sockets)):
         digest = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:12]
         sockets = Path(f"/tmp/oncetune-{os.geteuid()}-{digest}")  # noqa: S108 - ours alone, see _own
     return Cluster(folder, sockets, wheel / "pginstall" / "bin", None, aside=False)
@@ -145,7 +147,7 @@ def _initialise(cluster: Cluster, processes: Processes, environment: Mapping[str
 
 def _stop_left_server(cluster: Cluster) -> None:
     """End a server whose parent was killed and whose kernel does not end it; without one, nothing happens."""
-    if (cluster.folder / "postmaster.pid").exists():
+    if _runs_postgres(cluster.folder / "postmaster.pid"):
         subprocess.run(
             [cluster.binaries / "pg_ctl", "-D", cluster.folder, "-m", "fast", "-w", "-t", "20", "stop"],
             user=cluster.account,
@@ -154,6 +156,19 @@ def _stop_left_server(cluster: Cluster) -> None:
             stderr=subprocess.DEVNULL,
             check=False,  # a stale file, or a server that ends by itself just now
         )
+
+
+def _runs_postgres(pid_file: Path) -> bool:
+    """Whether the process that the file names is a Postgres; a stale file is removed: its number has another owner."""
+    try:
+        pid = pid_file.read_text().split()[0]
+        command = Path("/proc", pid, "cmdline").read_bytes()
+    except (OSError, IndexError):
+        return pid_file.exists() and sys.platform != "linux"  # elsewhere pg_ctl has to find out
+    if b"postgres" in command.split(b"\0")[0]:
+        return True
+    pid_file.unlink()
+    return False
 
 
 def _accepts(pid_file: Path, pid: int | None) -> bool:
@@ -167,9 +182,14 @@ def _accepts(pid_file: Path, pid: int | None) -> bool:
 
 def _create_database(cluster: Cluster) -> None:
     url = f"postgresql://postgres@/postgres?host={cluster.sockets}"
-    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
-            connection.execute(f"CREATE DATABASE {DATABASE}")
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
+                connection.execute(f"CREATE DATABASE {DATABASE}")
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())[:300]
+        remedy = f"Is a PG… variable of your environment in the way? {_OWN_DATABASE}"
+        raise CannotStart(f"The built-in Postgres runs, but it could not be used: {reason}", remedy) from error
 
 
 def _require_account() -> None:
@@ -198,6 +218,7 @@ def _system_folder(data: Path) -> Path:
         raise CannotStart(f"The file {mark} is damaged.", f"Give --data another folder. {_OWN_DATABASE}")
     if not home.exists():
         home.mkdir(parents=True)
+        SYSTEM_FOLDER.chmod(0o755)  # whatever root's umask: the server's account passes through
         _own(home, ACCOUNT)
     return home
 
@@ -207,7 +228,6 @@ def _reachable_copy(wheel: Path) -> Path:
     version = importlib.metadata.version(WHEEL)
     home = SYSTEM_FOLDER / f"{WHEEL}-{version}"
     if not home.exists():
-        SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True)
         new = SYSTEM_FOLDER / f".{WHEEL}-{version}-{os.getpid()}"
         shutil.copytree(wheel / "pginstall", new / wheel.name / "pginstall")
         libraries = wheel.with_name(f"{wheel.name}.libs")

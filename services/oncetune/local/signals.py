@@ -36,7 +36,8 @@ class Signals:
     @contextmanager
     def heard(self) -> Iterator[None]:
         """Count SIGINT, SIGTERM and SIGHUP while inside. Main thread only."""
-        before = {number: signal.signal(number, self._count_one) for number in _HEARD}
+        wanted = [number for number in _HEARD if signal.getsignal(number) != signal.SIG_IGN]  # `nohup` means it
+        before = {number: signal.signal(number, self._count_one) for number in wanted}
         try:
             yield
         finally:

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -42,9 +42,10 @@ _READY = timedelta(seconds=60)
 
 
 def say(line: str) -> None:
-    """One line for the person at the terminal; data goes to standard output, this does not."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    """One line for the person at the terminal; data goes to standard output, this does not. Nobody there: no harm."""
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ def _shared(settings: StackSettings, data: Path, secrets: Credentials, database_
         "ONCETUNE_TRIGGER_MODELS": json.dumps(dict(settings.models)),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
+        **{name: f"{os.environ.get(name, '')},{HOST},localhost".lstrip(",") for name in ("NO_PROXY", "no_proxy")},
     }
 
 

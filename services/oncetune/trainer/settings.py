@@ -29,7 +29,8 @@ class TrainerSettings(BaseSettings):
     staging: Path  # attempts in work: a folder of this trainer alone, emptied when it starts
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
 
-    training_command: tuple[str, ...] = (sys.executable, "-m", "oncetune.training")  # behind `nice` or `numactl`, say
+    # Behind `nice` or `numactl`, say. -P: a file in the current folder never stands in for a module.
+    training_command: tuple[str, ...] = (sys.executable, "-P", "-m", "oncetune.training")
 
     lease: timedelta = timedelta(seconds=30)
     renew_every: timedelta = timedelta(seconds=5)
