@@ -47,6 +47,7 @@ def serving(
         "APP_API_TOKEN": APP_TOKEN,
         "ONCETUNE_ENVIRONMENT": "local",
         "ONCETUNE_TRIGGER_DELIVERY": "direct",
+        "ONCETUNE_TRIGGER_RUNS_PER_MINUTE": "1000",
         "ONCETUNE_TRIGGER_DIRECT_STATUS_URL": f"http://127.0.0.1:{port}",
         **(environment or {}),
     }.items():

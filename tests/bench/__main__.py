@@ -145,6 +145,7 @@ def services(url: str) -> None:
         "APP_API_TOKEN": APP_TOKEN,
         "ONCETUNE_ENVIRONMENT": "local",
         "ONCETUNE_TRIGGER_DELIVERY": "direct",
+        "ONCETUNE_TRIGGER_RUNS_PER_MINUTE": "100000",
         "ONCETUNE_TRIGGER_DIRECT_STATUS_URL": f"http://127.0.0.1:{port}",
     }
     own = [*COMMAND, "serve", "trigger", "status", "--host", "127.0.0.1", "--port", str(port)]

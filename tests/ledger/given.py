@@ -34,7 +34,9 @@ def record(
 ) -> RequestAnswer:
     request = wanted(kb_id, user_id, rows)
     with transaction(engine) as session:
-        return accept(session, request, key=key, fingerprint=fingerprint, key_lifetime=key_lifetime)
+        return accept(
+            session, request, key=key, fingerprint=fingerprint, key_lifetime=key_lifetime, runs_per_minute=10_000
+        )
 
 
 def claim(

@@ -111,7 +111,7 @@ def test_a_refused_request_leaves_nothing_of_itself(engine, big_rows):
 def test_a_request_that_is_rolled_back_leaves_nothing_and_lets_the_waiting_one_through(engine):
     trigger, owner = engine("trigger"), engine(None)
     with ThreadPoolExecutor(1) as other, Session(trigger) as session:
-        lost = accept(session, wanted(), key="key", fingerprint="body", key_lifetime=MINUTE)
+        lost = accept(session, wanted(), key="key", fingerprint="body", key_lifetime=MINUTE, runs_per_minute=100)
         waiting = other.submit(_try, trigger, "kb", "key")
         eventually(lambda: lock_waits(owner))
         session.rollback()
@@ -124,7 +124,7 @@ def test_a_request_that_is_rolled_back_leaves_nothing_and_lets_the_waiting_one_t
 def test_an_equal_key_that_waits_too_long_is_told_so_and_no_other_wait_is_cut_short(engine):
     trigger, owner = engine("trigger"), engine(None)
     with ThreadPoolExecutor(2) as others, Session(trigger) as session:
-        accept(session, wanted(), key="key", fingerprint="body", key_lifetime=MINUTE)
+        accept(session, wanted(), key="key", fingerprint="body", key_lifetime=MINUTE, runs_per_minute=100)
         equal = others.submit(_try, trigger, "kb", "key")
         same_kb = others.submit(_try, trigger, "kb", "another key")
         with pytest.raises(OperationalError) as refusal:

@@ -11,7 +11,7 @@ from oncetune.ledger.leases import finish_run, renew_lease
 from oncetune.ledger.outbox import Pace, take_events
 from oncetune.postgres import transaction
 from oncetune.status.intake import journal
-from tests.ledger.given import claim, record
+from tests.ledger.given import change, claim, record
 from tests.serving import serving, signed
 from tests.status.given import progress_event
 
@@ -112,16 +112,47 @@ def test_runs_are_listed_newest_first_with_filters_and_only_the_callers_own(stat
     assert lease and listed() == ids[::-1]
     assert listed(user_id="ann", admin=False) == ids[:0:-1]
     assert listed("?limit=2") == [ids[3], ids[2]]
-    assert listed("?state=running") == [ids[3]]
+    assert listed("?status=running") == [ids[3]]
     assert listed("?kb_id=kb1") == [ids[1]]
-    assert listed("?kb_id=kb1&state=running") == []
+    assert listed("?kb_id=kb1&status=running") == []
+
+
+def test_pages_of_runs_follow_one_another_without_a_gap_or_a_double_while_new_runs_come(status, engine):
+    ids = [str(record(engine("trigger"), f"kb{n}").run_id) for n in range(5)]
+    change(engine(None), "UPDATE ledger.run SET created_at = now()")  # of one moment: the id decides
+    expected = [run["run_id"] for run in status.get("/runs").json()["runs"]]
+    assert sorted(expected) == sorted(ids)
+    seen, cursor = [], {}
+    for _ in range(3):
+        page = status.get("/runs", params={"limit": 2} | cursor).json()
+        seen += [run["run_id"] for run in page["runs"]]
+        cursor = {"cursor": page.get("next_cursor")}
+        record(engine("trigger"), f"later{len(seen)}")
+    assert seen == expected
+    assert "next_cursor" not in page
+
+
+def test_runs_are_filtered_by_experiment(status, engine):
+    record(engine("trigger"), "kb")
+    assert [len(status.get(f"/runs?exp_name={name}").json()["runs"]) for name in ("first", "other")] == [1, 0]
 
 
 def test_a_bad_filter_is_a_400_that_names_it(status):
-    for query in ("limit=0", "limit=201", "limit=x", "state=succeeded", "kb_id=", "kb_id=%00"):
+    for query in (
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "status=succeeded",
+        "cursor=x",
+        "cursor=bm8",
+        "cursor=",
+        "kb_id=",
+        "kb_id=%00",
+    ):
         answer = status.get(f"/runs?{query}")
         assert answer.status_code == 400, query
-        assert answer.json()["code"] == "invalid_request" and query.split("=")[0] in answer.json()["detail"]
+        assert answer.json()["code"] in ("invalid_request", "invalid_cursor")
+        assert query.split("=")[0] in answer.json()["detail"]
 
 
 def test_the_trail_tells_what_happened_what_was_dropped_and_what_is_on_its_way(status, engine):

@@ -13,9 +13,9 @@ from oncetune.cli.watch import follow, progress_words, require_success
 _SEARCHED = 200  # runs, newest first: as many as the server gives in one answer
 
 
-def list_runs(client: Client, *, state: str | None, kb_id: str | None, limit: int, as_json: bool) -> None:
+def list_runs(client: Client, *, status: str | None, kb_id: str | None, limit: int, as_json: bool) -> None:
     """Print the newest runs."""
-    wanted = {name: value for name, value in (("state", state), ("kb_id", kb_id)) if value}
+    wanted = {name: value for name, value in (("status", status), ("kb_id", kb_id)) if value}
     found = client.get("/runs", limit=limit, **wanted)
     if as_json:
         print_json(found)

@@ -26,7 +26,7 @@ def _client(url: str, user: str, data: Path) -> "Client":
 
 @app.command("list")
 def list_(
-    state: Annotated[RunState | None, typer.Option(help="Only runs in this state.")] = None,
+    status: Annotated[RunState | None, typer.Option(help="Only runs of this status.")] = None,
     kb_id: Annotated[str | None, typer.Option(help="Only runs of this knowledge base.")] = None,
     limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=200)] = 20,
     json_: Json = False,
@@ -38,7 +38,7 @@ def list_(
     from oncetune.cli.reading import list_runs
 
     with _client(url, user, data) as client:
-        list_runs(client, state=state, kb_id=kb_id, limit=limit, as_json=json_)
+        list_runs(client, status=status, kb_id=kb_id, limit=limit, as_json=json_)
 
 
 @app.command()

@@ -1,8 +1,10 @@
 """Plain selects for whoever shows runs; nothing here decides anything."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import tuple_
 from sqlmodel import Session, col, select
 
 from oncetune.contracts.run import RunState
@@ -15,11 +17,21 @@ def find_run(session: Session, run_id: UUID) -> Run | None:
 
 
 def list_runs(
-    session: Session, *, limit: int, user_id: str | None = None, state: RunState | None = None, kb_id: str | None = None
+    session: Session,
+    *,
+    limit: int,
+    user_id: str | None = None,
+    state: RunState | None = None,
+    kb_id: str | None = None,
+    exp_name: str | None = None,
+    before: tuple[datetime, UUID] | None = None,
 ) -> Sequence[Run]:
-    """At most `limit` runs, newest first; None leaves a filter out."""
+    """At most `limit` runs, newest first, older than the run `before` (its created_at and id); None: no such filter."""
     query = select(Run).order_by(col(Run.created_at).desc(), col(Run.id).desc()).limit(limit)
-    for column, wanted in ((Run.user_id, user_id), (Run.state, state), (Run.kb_id, kb_id)):
+    if before is not None:
+        query = query.where(tuple_(col(Run.created_at), col(Run.id)) < before)
+    filters = ((Run.user_id, user_id), (Run.state, state), (Run.kb_id, kb_id), (Run.exp_name, exp_name))
+    for column, wanted in filters:
         if wanted is not None:
             query = query.where(col(column) == wanted)
     return session.exec(query).all()

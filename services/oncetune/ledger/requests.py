@@ -29,6 +29,14 @@ class RunActive(Exception):
         self.run_id = run_id
 
 
+class TooManyRuns(Exception):
+    """The user asked for too many runs in the last minute: answer 429; `seconds` until the next is welcome."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 @dataclass(frozen=True)
 class RunRequest:
     """What a caller asked for, validated. `base_model` is the name that was asked, the recipe's is resolved."""
@@ -51,9 +59,15 @@ class RequestAnswer:
 
 
 def accept(
-    session: Session, request: RunRequest, *, key: str | None, fingerprint: str, key_lifetime: timedelta
+    session: Session,
+    request: RunRequest,
+    *,
+    key: str | None,
+    fingerprint: str,
+    key_lifetime: timedelta,
+    runs_per_minute: int,
 ) -> RequestAnswer:
-    """Record the run, or find the run that the same key made. Raises RequestKeyReused and RunActive.
+    """Record the run, or find the run that the same key made. Raises RequestKeyReused, TooManyRuns and RunActive.
 
     Any number of callers may do this at once. Equal keys wait for one another for at most the session's
     `lock_timeout`, after which sqlalchemy's OperationalError with sqlstate 55P03 comes (answer 409). Whatever is
@@ -63,6 +77,7 @@ def accept(
     if key is not None and not _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime):
         return RequestAnswer(_run_of_key(session, request.user_id, key, fingerprint), replayed=True)
     session.execute(text("SET LOCAL lock_timeout = DEFAULT"))  # 55P03 means 409 on the key alone
+    _within_rate(session, request.user_id, runs_per_minute)
     _record_run(session, run_id, request)
     _store_rows(session, request.rows)  # last: a refused request has written none of its megabytes
     return RequestAnswer(run_id, replayed=False)
@@ -89,6 +104,14 @@ def _run_of_key(session: Session, user_id: str, key: str, fingerprint: str) -> U
     if held.fingerprint != fingerprint:
         raise RequestKeyReused
     return held.run_id
+
+
+def _within_rate(session: Session, user_id: str, limit: int) -> None:
+    """Count the user's runs of the last minute, in any replica; equal users take turns until their transaction ends."""
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:user_id, 0))"), {"user_id": user_id})
+    wait = session.execute(statement("ledger", "rate_window"), {"user_id": user_id, "limit": limit}).one_or_none()
+    if wait is not None:
+        raise TooManyRuns(max(1, wait.seconds))
 
 
 def _record_run(session: Session, run_id: UUID, request: RunRequest) -> None:

@@ -14,6 +14,7 @@ from oncetune.gateway.errors import Refusal
 from oncetune.ledger.reads import find_run, list_runs
 from oncetune.ledger.tables import Run
 from oncetune.postgres import transaction
+from oncetune.status.cursor import read_cursor, write_cursor
 from oncetune.status.reads import read_trail
 from oncetune.status.tables import JournalEntry
 
@@ -21,7 +22,8 @@ routes = APIRouter(tags=["runs"])
 Document = dict[str, Any]
 
 
-KbId = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Word = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Cursor = Annotated[str | None, Query(min_length=1, max_length=200)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
@@ -35,13 +37,26 @@ def show_run(run_id: str, caller: SignedCaller, request: Request) -> Document:
 
 @routes.get("/runs")
 def show_runs(
-    caller: SignedCaller, request: Request, limit: Limit = 50, state: RunState | None = None, kb_id: KbId = None
+    caller: SignedCaller,
+    request: Request,
+    limit: Limit = 50,
+    status: RunState | None = None,
+    kb_id: Word = None,
+    exp_name: Word = None,
+    cursor: Cursor = None,
 ) -> Document:
-    """The newest runs: all of them for an admin, else the caller's own."""
+    """The newest runs: all of them for an admin, else the caller's own.
+
+    `next_cursor` is there while there may be more: give it as `cursor`, with the same filters.
+    """
     user_id = None if caller.admin else caller.user_id
+    before = None if cursor is None else read_cursor(cursor)
     with transaction(request.app.state.status) as session:
-        runs = list_runs(session, limit=limit, user_id=user_id, state=state, kb_id=kb_id)
-    return {"runs": [_document(run) for run in runs]}
+        runs = list_runs(
+            session, limit=limit, user_id=user_id, state=status, kb_id=kb_id, exp_name=exp_name, before=before
+        )
+    more = {"next_cursor": write_cursor(runs[-1].created_at, runs[-1].id)} if len(runs) == limit else {}
+    return {"runs": [_document(run) for run in runs]} | more
 
 
 @routes.get("/runs/{run_id}/events")

@@ -19,6 +19,7 @@ from oncetune.ledger.requests import (
     RequestKeyReused,
     RunActive,
     RunRequest,
+    TooManyRuns,
     accept,
     request_cancel,
 )
@@ -126,10 +127,20 @@ def _traceparent(request: Request) -> str | None:
 def _accept(state: TriggerState, wanted: RunRequest, key: str | None, fingerprint: str) -> RequestAnswer:
     try:
         with transaction(state.engine) as session:  # key, run and outbox, dataset: all or nothing
-            return accept(session, wanted, key=key, fingerprint=fingerprint, key_lifetime=state.settings.key_lifetime)
+            return accept(
+                session,
+                wanted,
+                key=key,
+                fingerprint=fingerprint,
+                key_lifetime=state.settings.key_lifetime,
+                runs_per_minute=state.settings.runs_per_minute,
+            )
     except RequestKeyReused as error:
         detail = "This Idempotency-Key was used with another body; use a new key for a new request"
         raise Refusal(422, "idempotency_key_reused", detail) from error
+    except TooManyRuns as many:
+        detail = f"A user may ask for {state.settings.runs_per_minute} runs a minute; wait {many.seconds} seconds"
+        raise Refusal(429, "rate_limited", detail, headers={"Retry-After": str(many.seconds)}) from many
     except RunActive as active:
         detail = f"A run of kb_id {wanted.kb_id!r} is queued or running; wait for its end or cancel it"
         own = {"run_id": str(active.run_id)} if active.run_id else {}

