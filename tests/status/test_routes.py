@@ -134,7 +134,7 @@ def test_pages_of_runs_follow_one_another_without_a_gap_or_a_double_while_new_ru
 
 def test_runs_are_filtered_by_experiment(status, engine):
     record(engine("trigger"), "kb")
-    assert [len(status.get(f"/runs?exp_name={name}").json()["runs"]) for name in ("first", "other")] == [1, 0]
+    assert [len(status.get(f"/runs?exp_name={name}").json()["runs"]) for name in ("experiment", "other")] == [1, 0]
 
 
 def test_a_bad_filter_is_a_400_that_names_it(status):
