@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -23,6 +22,7 @@ from sqlalchemy import Engine, make_url, text
 from oncetune.contracts.envelope import Envelope, open_envelope, write_envelope
 from oncetune.migrations.upgrade import upgrade
 from oncetune.postgres import connect, statement, transaction
+from tests.bench.memory import memory, peak_of_a_large_body, settled_memory
 from tests.deadline import eventually
 from tests.postgres import start_server
 
@@ -70,24 +70,6 @@ def ready(client: httpx.Client, port: int) -> bool:
         return client.get(f"http://127.0.0.1:{port}/ready").is_success
     except httpx.TransportError:
         return False
-
-
-def memory(pid: int) -> float:
-    """Resident MiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
-
-
-def settled_memory(pid: int) -> float:
-    """Once it has not moved for two seconds."""
-    seen: list[float] = []
-
-    def still() -> bool:
-        seen.append(memory(pid))
-        return len(seen) >= 8 and max(seen[-8:]) - min(seen[-8:]) < 0.25
-
-    eventually(still, seconds=20, every=0.25)
-    return seen[-1]
 
 
 def fastest(once: Callable[[], float], times: int = 5) -> float:
@@ -151,6 +133,8 @@ def services(url: str) -> None:
     own = [*COMMAND, "serve", "trigger", "status", "--host", "127.0.0.1", "--port", str(port)]
     with process(own, environment, port) as server:
         report("trigger + status in one process at rest, MiB RSS", f"{settled_memory(server.pid):.0f}")
+        cost = peak_of_a_large_body(server.pid, f"http://127.0.0.1:{port}")
+        report("a chunked body of 1 GiB costs at its peak, MiB", f"{cost:.0f}")
     row = {"prompt": "Where is my parcel?", "chosen": "Let me look, please.", "rejected": "No idea."}
 
     def ask(number: int) -> tuple[dict[str, str], bytes]:
