@@ -44,6 +44,24 @@ except Refusal as refusal:
     print(refusal.code)
 """
 
+BROKEN = """
+import sys
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from oncetune.training.refusal import Refusal
+from oncetune.training.sampling import sample
+
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+assert len(sample(model, tokenizer, ["What is it?", "And what is that over there?"], 2)) == 2
+with torch.no_grad():
+    next(model.parameters())[:] = float("nan")
+try:
+    sample(model, tokenizer, ["What is it?"], 2)
+except Refusal as refusal:
+    print(refusal.code)
+"""
+
 
 def _told(code, *words, cache):
     command = [sys.executable, "-c", code, *map(str, words)]
@@ -60,3 +78,7 @@ def test_an_adapter_that_does_not_read_back_as_it_was_trained_is_never_seen_unde
 
 def test_ids_that_the_base_model_has_no_embedding_for_are_refused(tmp_path):
     assert _told(MISMATCHED, cache=tmp_path) == "tokenizer_mismatch"
+
+
+def test_a_model_whose_scores_are_no_numbers_gives_no_answer(toy_model, tmp_path):
+    assert _told(BROKEN, toy_model, cache=tmp_path) == "non_finite_logits"

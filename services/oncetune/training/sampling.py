@@ -3,11 +3,21 @@
 from collections.abc import Sequence
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
+from oncetune.training.refusal import Refusal
 from oncetune.training.rows import prompt_ids
 
 _BATCH = 32  # prompts
+
+
+class _Finite(LogitsProcessor):
+    """Refuses scores that are no numbers: a greedy choice among them would be id 0, said without a word."""
+
+    def __call__(self, _ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if scores.isnan().any():
+            raise Refusal("non_finite_logits", "The model's scores are no numbers: its weights or its precision broke.")
+        return scores
 
 
 def sample(
@@ -18,7 +28,7 @@ def sample(
 ) -> list[str]:
     """One answer a prompt, in order, without special tokens; each ends at an end-of-sequence token or the limit.
 
-    `model` may be a PeftModel: it generates in the same way.
+    `model` may be a PeftModel: it generates in the same way. Raises Refusal for scores that are no numbers.
     """
     tokenizer.padding_side = "left"  # the last id of every row must be the prompt's last
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
@@ -29,7 +39,11 @@ def sample(
         batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(model.device)
         with torch.inference_mode():
             written = model.generate(
-                **batch, do_sample=False, max_new_tokens=max_new_tokens, pad_token_id=tokenizer.pad_token_id
+                **batch,
+                do_sample=False,
+                max_new_tokens=max_new_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+                logits_processor=LogitsProcessorList([_Finite()]),
             )
         continuation = written[:, batch["input_ids"].shape[1] :]
         answers += [text.strip() for text in tokenizer.batch_decode(continuation, skip_special_tokens=True)]
