@@ -16,11 +16,12 @@ Detail = dict[str, object]
 
 @dataclass
 class Health:
-    """What a process tells of itself. `database` raises or returns; `details` add words and may be empty."""
+    """What a process tells of itself. `database` raises or returns; `details` may ask it, `own` words never wait."""
 
     environment: str
     database: Callable[[], None]
     details: dict[str, Callable[[], object]] = field(default_factory=dict)
+    own: dict[str, Callable[[], object]] = field(default_factory=dict)  # told when the database is away, too
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="health"))
 
 
@@ -31,6 +32,7 @@ def tell(app: FastAPI, health: Health) -> None:
         app.state.health = health
     else:
         known.details.update(health.details)
+        known.own.update(health.own)
 
 
 def database_check(engine: Engine) -> Callable[[], None]:
@@ -71,6 +73,7 @@ def _report(health: Health) -> tuple[int, Detail]:
         "status": "healthy" if connected else "unhealthy",
         "environment": health.environment,
         "database": "connected" if connected else "disconnected",
+        **{name: tell_own() for name, tell_own in health.own.items()},
     }
     if connected:
         for name, detail in health.details.items():

@@ -34,8 +34,8 @@ class BadService(ValueError):
     """These services cannot be served by one process; the message says which can."""
 
 
-def create_app(names: tuple[str, ...]) -> FastAPI:
-    """The app of these services. Settings are read from the environment when it starts, not before."""
+def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
+    """The app of these services, which shall listen on `port`. Settings are read when it starts, not before."""
     if not names or set(names) - set(SERVICES) or len(set(names)) != len(names):
         raise BadService(f"choose from {', '.join(SERVICES)}")
     if "trainer" in names and len(names) > 1:
@@ -58,6 +58,7 @@ def create_app(names: tuple[str, ...]) -> FastAPI:
     dapr = DaprApp(app)
     for module in modules:
         module.mount(app, dapr)
+    app.state.port = port
     app.state.app_token = _app_token()
     app.add_middleware(RequireAppToken, token=app.state.app_token)
     return app
@@ -100,7 +101,7 @@ def require_schema(names: tuple[str, ...]) -> None:
 def serve(names: tuple[str, ...], *, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; returns after every loop has ended. Raises BadService."""
     configure_logs("+".join(names))
-    app = create_app(names)
+    app = create_app(names, port=port)
     check_settings(names)
     require_schema(names)
     uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=10)

@@ -74,7 +74,7 @@ def demo(
 def serve(
     services: Annotated[list[str], typer.Argument(help="trigger, status, or both; or trainer", metavar="SERVICE...")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - a container is reached from outside
-    port: Annotated[int, typer.Option(envvar="ONCETUNE_PORT", help="Port to listen on.", min=1, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535, envvar="ONCETUNE_PORT")] = 8080,
 ) -> None:
     """Serve in a deployment; every setting comes from the environment."""
     from oncetune.cli.deployment import serve_until_stopped

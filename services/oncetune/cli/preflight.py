@@ -6,8 +6,9 @@ import secrets
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oncetune.cli.checks import Check, State, document, fingerprint, ok, passed, table
@@ -16,15 +17,16 @@ from oncetune.cli.output import columns, print_json, put, tell
 from oncetune.cli.preflight_checks import (
     check_database,
     check_disk,
-    check_environment,
+    check_settings,
     check_port,
     check_public_url,
-    check_register_url,
+    check_registration,
     check_sidecar,
     choose_port,
 )
 from oncetune.cli.secret_checks import check_secret
 from oncetune.gateway.public_url import public_base_url
+from oncetune.gateway.settings import RegistrationSettings
 
 _SECRETS = frozenset(
     {
@@ -55,13 +57,9 @@ def _named(name: str) -> AliasChoices:
 class Surroundings(BaseSettings):
     """What is the same for every pod, from the environment. Nothing is refused here: the checks say what is wrong."""
 
-    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, hide_input_in_errors=True)
 
-    environment: str = Field("production", validation_alias=_named("ONCETUNE_ENVIRONMENT"))
     database_url: str | None = Field(None, validation_alias=_named("DATABASE_URL"))
-    base_url: str | None = Field(None, validation_alias=_named("DPO_PUBLIC_BASE_URL"))
-    register_url: str | None = Field(None, validation_alias=_named("DPO_REGISTER_URL"))
-    ttl_seconds: str = Field("21600", validation_alias=_named("DPO_SERVICE_TTL_SECONDS"))
     previous_secret: str | None = Field(None, validation_alias=_named("DPO_GATEWAY_SHARED_SECRET_PREVIOUS"))
     app_token: str | None = Field(None, validation_alias=_named("APP_API_TOKEN"))
     dapr_token: str | None = Field(None, validation_alias=_named("DAPR_API_TOKEN"))
@@ -79,9 +77,9 @@ def preflight(inputs: Inputs, *, file: Path | None, as_json: bool) -> None:
     `file` gets the environment with the secrets whole, mode 0600, and only when nothing failed.
     """
     around = Surroundings()
-    port = choose_port(inputs.port)
-    checks = look(inputs, around, port)
-    derived = derive(inputs, around, port)
+    registration, wrong = _registration(inputs, choose_port(inputs.port))
+    checks = _look(inputs, around, registration, wrong)
+    derived = _derive(inputs, around, registration)
     if file is not None and passed(checks):
         _write(file, derived)
     masked = {name: _masked(name, value) for name, value in derived.items()}
@@ -98,47 +96,63 @@ def preflight(inputs: Inputs, *, file: Path | None, as_json: bool) -> None:
         tell(f"{file} holds it with the secrets whole. In a shell: set -a; . {shlex.quote(str(file))}; set +a")
 
 
-def look(inputs: Inputs, around: Surroundings, port: int) -> list[Check]:
+def _registration(inputs: Inputs, port: int) -> tuple[RegistrationSettings, dict[str, str]]:
+    """The service's own settings as it will read them, and why some could not be read: those have their defaults."""
+    given: dict[str, Any] = {"runpod_pod_id": inputs.pod_id, "port": port}
+    given["register_secret"] = SecretStr(inputs.register_secret) if inputs.register_secret else None
+    wrong: dict[str, str] = {}
+    try:
+        return RegistrationSettings(**given), wrong
+    except ValidationError as error:
+        for one in error.errors(include_input=False):
+            field = str(one["loc"][0])
+            wrong[field if field.isupper() else f"DPO_{field.upper()}"] = one["msg"]
+    for name, field in RegistrationSettings.model_fields.items():
+        if f"DPO_{name.upper()}" in wrong or field.validation_alias in wrong:
+            given[name] = field.default
+    return RegistrationSettings(**given), wrong
+
+
+def _look(
+    inputs: Inputs, around: Surroundings, registration: RegistrationSettings, wrong: dict[str, str]
+) -> list[Check]:
     """Every check, in the order in which an operator would mend things."""
-    public = public_base_url(around.base_url, inputs.pod_id, port)
-    picked_for_pod = inputs.port == 0 and inputs.pod_id is not None and around.base_url is None
+    derived_for_pod = inputs.pod_id is not None and registration.public_base_url is None
     return [
-        check_environment(around.environment),
+        check_settings(registration.environment, wrong),
         check_secret("DPO_GATEWAY_SHARED_SECRET", inputs.gateway_secret, same_as="the gateway's own secret"),
         *_previous(around.previous_secret, inputs.gateway_secret),
-        _register_secret(inputs.register_secret, around.register_url),
+        _register_secret(inputs.register_secret, registration.register_url),
         ok("APP_API_TOKEN", "given" if around.app_token else "made here; the sidecar must read the same one"),
-        check_port(port, picked_for_pod=picked_for_pod),
-        check_public_url(
-            public, pod_id=inputs.pod_id, needed=bool(around.register_url), environment=around.environment
-        ),
-        check_register_url(around.register_url, ttl_seconds=around.ttl_seconds),
+        check_port(registration.port, picked_for_pod=inputs.port == 0 and derived_for_pod),
+        check_public_url(registration),
+        check_registration(registration),
         check_database(around.database_url),
         check_disk((around.artifacts, around.staging, around.model_cache), inputs.minimum_free_bytes),
         check_sidecar(around.delivery, around.dapr_http_port, around.dapr_grpc_port, token=around.dapr_token),
     ]
 
 
-def derive(inputs: Inputs, around: Surroundings, port: int) -> dict[str, str]:
+def _derive(inputs: Inputs, around: Surroundings, registration: RegistrationSettings) -> dict[str, str]:
     """The environment for `oncetune serve trigger status`, secrets whole; what is not known is left out."""
     direct = around.delivery == "direct"
     known = {
-        "ONCETUNE_ENVIRONMENT": around.environment,
-        "ONCETUNE_PORT": str(port),
+        "ONCETUNE_ENVIRONMENT": registration.environment,
+        "ONCETUNE_PORT": str(registration.port),
         "RUNPOD_POD_ID": inputs.pod_id,
-        "DPO_PUBLIC_BASE_URL": public_base_url(around.base_url, inputs.pod_id, port),
+        "DPO_PUBLIC_BASE_URL": public_base_url(registration),
         "DPO_GATEWAY_SHARED_SECRET": inputs.gateway_secret,
         "DPO_GATEWAY_SHARED_SECRET_PREVIOUS": around.previous_secret,
-        "DPO_REGISTER_URL": around.register_url,
+        "DPO_REGISTER_URL": registration.register_url,
         "DPO_REGISTER_SECRET": inputs.register_secret,
-        "DPO_SERVICE_TTL_SECONDS": around.ttl_seconds if around.register_url else None,
+        "DPO_SERVICE_TTL_SECONDS": str(registration.service_ttl_seconds) if registration.register_url else None,
         "DATABASE_URL": around.database_url,
         "APP_API_TOKEN": around.app_token or secrets.token_urlsafe(32),
         "DAPR_API_TOKEN": around.dapr_token,
         "DAPR_HTTP_PORT": None if direct else around.dapr_http_port,
         "DAPR_GRPC_PORT": None if direct else around.dapr_grpc_port,
         "ONCETUNE_TRIGGER_DELIVERY": around.delivery,
-        "ONCETUNE_TRIGGER_DIRECT_STATUS_URL": f"http://127.0.0.1:{port}" if direct else None,
+        "ONCETUNE_TRIGGER_DIRECT_STATUS_URL": f"http://127.0.0.1:{registration.port}" if direct else None,
         "ONCETUNE_ARTIFACTS": around.artifacts,
         "ONCETUNE_TRAINER_STAGING": around.staging,
         "ONCETUNE_MODEL_CACHE": around.model_cache,

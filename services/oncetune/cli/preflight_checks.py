@@ -3,9 +3,8 @@
 import re
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 from sqlalchemy import Connection, text
@@ -13,7 +12,8 @@ from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from oncetune.cli.checks import Check, fail, ok, shown, unknown, warn
 from oncetune.dapr import TOKEN_HEADER
-from oncetune.gateway.public_url import address_of, host_of, is_local
+from oncetune.gateway.public_url import public_base_url, public_url_problem, registration_problems
+from oncetune.gateway.settings import RegistrationSettings
 from oncetune.local.preflight import CannotStart, free_ports, require_port
 from oncetune.migrations.upgrade import current, head, revisions
 from oncetune.postgres import connect, printable
@@ -36,11 +36,12 @@ def choose_port(port: int) -> int:
     return USUAL_PORT
 
 
-def check_environment(environment: str) -> Check:
-    """Local or production."""
-    if environment not in ("local", "production"):
-        return fail("environment", shown(environment), "Set ONCETUNE_ENVIRONMENT to local or production")
-    return ok("environment", environment)
+def check_settings(environment: str, wrong: Mapping[str, str]) -> Check:
+    """Whether the service can read its settings; `wrong` has the reason for each that it cannot."""
+    if wrong:
+        reasons = "; ".join(f"{setting}: {reason}" for setting, reason in sorted(wrong.items()))
+        return fail("settings", reasons, "Correct or unset it: with it the service refuses to start")
+    return ok("settings", f"ONCETUNE_ENVIRONMENT is {environment}")
 
 
 def check_port(port: int, *, picked_for_pod: bool) -> Check:
@@ -55,44 +56,31 @@ def check_port(port: int, *, picked_for_pod: bool) -> Check:
     return ok("port", f"{port} is free")
 
 
-def check_public_url(url: str | None, *, pod_id: str | None, needed: bool, environment: str) -> Check:
-    """Whether a gateway elsewhere could reach this URL, as far as the URL itself tells."""
-    name = "public URL"
-    if url is None:
-        words = "none: DPO_PUBLIC_BASE_URL is not set and this is no pod"
-        return fail(name, f"{words}, but DPO_REGISTER_URL is set", _PUBLIC) if needed else ok(name, words)
-    if pod_id and not re.fullmatch(r"[A-Za-z0-9-]{1,50}", pod_id):
-        return fail(name, f"the pod id is none: {shown(pod_id)}", "Set RUNPOD_POD_ID to the pod's id, letters and digits")
-    host = host_of(url)
-    parts = urlsplit(url) if host else None
-    if host is None or parts is None or parts.query or parts.fragment or parts.username:
-        return fail(name, f"is no plain http(s) URL: {_bare(url)}", _PUBLIC)
-    production = environment == "production"
-    if is_local(host):
-        words = f"{url}: neither the gateway nor remote workers can reach {host}"
-        return fail(name, words, _PUBLIC) if production else ok(name, f"{url}, on this machine only")
-    if pod_id and address_of(host) is not None:
-        remedy = "Unset DPO_PUBLIC_BASE_URL: the pod's proxy URL is derived from its id"
-        return fail(name, f"{url}: a pod is never reached by its address", remedy)
-    if production and parts.scheme == "http":
-        return warn(name, f"{url} is not encrypted", "Serve it with https:// unless the network is yours alone")
-    return ok(name, url)
+def check_public_url(registration: RegistrationSettings) -> Check:
+    """Whether a gateway elsewhere could reach the service there, as far as the URL itself tells."""
+    url = public_base_url(registration)
+    if url is None and not registration.register_url:
+        return ok("public URL", "none: DPO_PUBLIC_BASE_URL is not set and this is no pod")
+    problem = public_url_problem(registration)
+    if problem is not None or url is None:
+        return fail("public URL", bare(problem or "missing"), _PUBLIC)
+    if registration.environment == "production" and url.startswith("http:"):
+        return warn("public URL", f"{url} is not encrypted", "Serve it with https:// unless the network is yours alone")
+    return ok("public URL", url)
 
 
-def check_register_url(url: str | None, *, ttl_seconds: str) -> Check:
+def check_registration(registration: RegistrationSettings) -> Check:
     """Whether registration can be tried; nothing is sent."""
-    name = "registration"
-    if not url:
-        return ok(name, "off: DPO_REGISTER_URL is not set")
-    if host_of(url) is None:
-        return fail(name, f"DPO_REGISTER_URL is no URL: {_bare(url)}", "Set it to the gateway's http(s):// register route")
-    if not (ttl_seconds.isascii() and ttl_seconds.isdigit() and int(ttl_seconds[:9]) > 0 and len(ttl_seconds) < 9):
-        remedy = "Set DPO_SERVICE_TTL_SECONDS to whole seconds, 21600 say, or unset it"
-        return fail(name, f"DPO_SERVICE_TTL_SECONDS is {shown(ttl_seconds)}", remedy)
-    return ok(name, f"{_bare(url)}, for {ttl_seconds} s each time")
+    if not registration.register_url:
+        return ok("registration", "off: DPO_REGISTER_URL is not set")
+    problems = registration_problems(registration)
+    own = [problem for problem in problems if problem.startswith(("DPO_REGISTER_URL", "DPO_SERVICE_TTL_SECONDS"))]
+    if own:
+        return fail("registration", shown("; ".join(own)), "Correct it as told, or unset DPO_REGISTER_URL to go without")
+    return ok("registration", f"{bare(registration.register_url)}, for {registration.service_ttl_seconds} s each time")
 
 
-def _bare(url: str) -> str:
+def bare(url: str) -> str:
     """A URL without anything that may be a password."""
     return shown(re.sub(r"//\S*@", "//***@", url).partition("?")[0])
 

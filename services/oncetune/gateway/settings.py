@@ -1,6 +1,6 @@
 """What the gateway and every service behind it agree on; the names are the contract's."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,3 +17,26 @@ class GatewaySettings(BaseSettings):
     shared_secret_previous: SecretStr | None = None  # accepted beside the current one while a secret rotates
     header_prefix: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,60}$")] = "X-Novalto"
     max_claim_age_seconds: Annotated[int | None, Field(gt=0, validation_alias="DPO_MAX_CLAIM_AGE_SECONDS")] = None
+
+
+class RegistrationSettings(BaseSettings):
+    """How the gateway is told where this service is; off without `DPO_REGISTER_URL`. An empty variable is an unset one.
+
+    What makes no sense here is refused by `registration_problems`, which stops no service; only a value of the wrong
+    type is a start error.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="DPO_", env_ignore_empty=True, frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
+
+    register_url: str | None = None
+    register_secret: SecretStr | None = None
+    register_self_check: bool = True  # off where a network lets nobody call himself by his public name
+    public_base_url: str | None = None
+    service_ttl_seconds: int = 21_600
+    runpod_pod_id: Annotated[str | None, Field(validation_alias="RUNPOD_POD_ID")] = None
+    port: Annotated[int, Field(ge=1, le=65535, validation_alias="ONCETUNE_PORT")] = 8080  # where this service listens
+    environment: Annotated[Literal["local", "production"], Field(validation_alias="ONCETUNE_ENVIRONMENT")] = (
+        "production"
+    )

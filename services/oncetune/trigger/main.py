@@ -11,7 +11,8 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from oncetune.dapr import Publish, direct_publisher, sidecar_publisher
-from oncetune.gateway.settings import GatewaySettings
+from oncetune.gateway.registration import Registration, RegistrationState
+from oncetune.gateway.settings import GatewaySettings, RegistrationSettings
 from oncetune.health import Health, database_check, tell
 from oncetune.ledger.outbox import Pace, backlog
 from oncetune.postgres import connect, transaction
@@ -21,7 +22,7 @@ from oncetune.trigger.routes import routes
 from oncetune.trigger.settings import TriggerSettings
 from oncetune.trigger.state import TriggerState
 
-SETTINGS = (TriggerSettings, GatewaySettings)
+SETTINGS = (TriggerSettings, GatewaySettings, RegistrationSettings)
 ROLE = "oncetune_trigger"
 POOL = 10  # as many as the routes have threads
 LOOP_POOL = 2
@@ -52,22 +53,28 @@ def running(app: FastAPI) -> Iterator[None]:
     """Serve with settings from the environment; on exit the loops have ended and the engines are closed."""
     settings = TriggerSettings()
     app.state.gateway = GatewaySettings()
+    registration = Registration(_registration_settings(app))
     engine = connect(settings.database_url, role=ROLE, pool_size=POOL)
     loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
     state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
     app.state.trigger = state
     details = {"delivery": lambda: settings.delivery, "outbox": lambda: _backlog(loops, settings.pace)}
-    tell(app, Health(settings.environment, database_check(loops), details))
+    tell(app, Health(settings.environment, database_check(loops), details, {"registration": registration.report}))
     try:
-        with _publisher(settings, app.state.app_token) as publish, _loops(loops, publish, state):
+        with _publisher(settings, app.state.app_token) as publish, _loops(loops, publish, state, registration):
             yield
     finally:
         loops.dispose()
         engine.dispose()
 
 
+def _registration_settings(app: FastAPI) -> RegistrationSettings:
+    port: int | None = getattr(app.state, "port", None)  # `serve` knows it; the environment may say another
+    return RegistrationSettings() if port is None else RegistrationSettings(port=port)
+
+
 @contextmanager
-def _loops(engine: Engine, publish: Publish, state: TriggerState) -> Iterator[None]:
+def _loops(engine: Engine, publish: Publish, state: TriggerState, registration: Registration) -> Iterator[None]:
     settings, stop = state.settings, threading.Event()
     threads = [
         threading.Thread(
@@ -83,6 +90,8 @@ def _loops(engine: Engine, publish: Publish, state: TriggerState) -> Iterator[No
             kwargs={"stop": stop, "every": settings.expire_every.total_seconds()},
         ),
     ]
+    if registration.state is not RegistrationState.OFF:
+        threads.append(threading.Thread(target=registration.keep, name="registration", args=(stop,)))
     for thread in threads:
         thread.start()
     try:
