@@ -17,10 +17,10 @@ from oncetune.cli.output import columns, print_json, put, tell
 from oncetune.cli.preflight_checks import (
     check_database,
     check_disk,
-    check_settings,
     check_port,
     check_public_url,
     check_registration,
+    check_settings,
     check_sidecar,
     choose_port,
 )
@@ -105,8 +105,8 @@ def _registration(inputs: Inputs, port: int) -> tuple[RegistrationSettings, dict
         return RegistrationSettings(**given), wrong
     except ValidationError as error:
         for one in error.errors(include_input=False):
-            field = str(one["loc"][0])
-            wrong[field if field.isupper() else f"DPO_{field.upper()}"] = one["msg"]
+            told = str(one["loc"][0])
+            wrong[told if told.isupper() else f"DPO_{told.upper()}"] = one["msg"]
     for name, field in RegistrationSettings.model_fields.items():
         if f"DPO_{name.upper()}" in wrong or field.validation_alias in wrong:
             given[name] = field.default
@@ -197,4 +197,6 @@ def _write(file: Path, environment: dict[str, str]) -> None:
     except OSError as error:
         new.unlink(missing_ok=True)
         reason = error.strerror or type(error).__name__
-        raise Failure(f"{file} cannot be written: {reason.lower()}.", "Give --env another file.", Exit.FAILURE) from error
+        raise Failure(
+            f"{file} cannot be written: {reason.lower()}.", "Give --env another file.", Exit.FAILURE
+        ) from error

@@ -76,7 +76,9 @@ def check_registration(registration: RegistrationSettings) -> Check:
     problems = registration_problems(registration)
     own = [problem for problem in problems if problem.startswith(("DPO_REGISTER_URL", "DPO_SERVICE_TTL_SECONDS"))]
     if own:
-        return fail("registration", shown("; ".join(own)), "Correct it as told, or unset DPO_REGISTER_URL to go without")
+        return fail(
+            "registration", shown("; ".join(own)), "Correct it as told, or unset DPO_REGISTER_URL to go without"
+        )
     return ok("registration", f"{bare(registration.register_url)}, for {registration.service_ttl_seconds} s each time")
 
 
@@ -98,7 +100,9 @@ def check_database(url: str | None) -> Check:
             missing = _missing_roles(connection)
             tables = connection.scalar(text("SELECT count(*) FROM pg_namespace WHERE nspname IN ('ledger', 'audit')"))
     except (ArgumentError, ValueError):
-        return fail(name, "DATABASE_URL is no Postgres URL", "It looks like postgresql://user:password@host:5432/database")
+        return fail(
+            name, "DATABASE_URL is no Postgres URL", "It looks like postgresql://user:password@host:5432/database"
+        )
     except OperationalError as error:
         return fail(name, f"does not answer: {shown(str(error.orig))}", "Start it, or correct DATABASE_URL")
     except SQLAlchemyError as error:
