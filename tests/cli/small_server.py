@@ -47,7 +47,8 @@ def small_server(server: SmallServer) -> Iterator[SmallServer]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def date_time_string(self, timestamp: float | None = None) -> str:
             return server.date or super().date_time_string(timestamp)

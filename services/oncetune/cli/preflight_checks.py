@@ -11,7 +11,6 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from oncetune.cli.checks import Check, fail, ok, shown, unknown, warn
-from oncetune.dapr import TOKEN_HEADER
 from oncetune.gateway.public_url import public_base_url, public_url_problem, registration_problems
 from oncetune.gateway.settings import RegistrationSettings
 from oncetune.local.preflight import CannotStart, free_ports, require_port
@@ -21,6 +20,7 @@ from oncetune.postgres import connect, printable
 USUAL_PORT = 8080
 ROLES = ("oncetune_trigger", "oncetune_status")
 _ANSWER_SECONDS = 2.0
+_TOKEN_HEADER = "dapr-api-token"  # not from oncetune.dapr: its SDK reads the ports, wrong or not, when it is imported
 _MIGRATE = "Run `oncetune migrate` as the database's owner"
 _PUBLIC = "Set DPO_PUBLIC_BASE_URL to the https:// address under which the gateway reaches this service"
 
@@ -165,7 +165,7 @@ def check_sidecar(delivery: str, http_port: str, grpc_port: str, *, token: str |
             return fail(name, f"{setting} is {shown(port)}", f"Set {setting} to the sidecar's port")
     try:
         url = f"http://127.0.0.1:{http_port}/v1.0/healthz/outbound"
-        headers = {TOKEN_HEADER: token} if token else {}
+        headers = {_TOKEN_HEADER: token} if token else {}
         answer = httpx.get(url, headers=headers, timeout=_ANSWER_SECONDS, trust_env=False)
         answer.raise_for_status()
         socket.create_connection(("127.0.0.1", int(grpc_port)), _ANSWER_SECONDS).close()
