@@ -23,13 +23,15 @@ def ask(
     key: str | None = None,
     headers: dict[str, str] | None = None,
     content: Any = None,
+    dry_run: str | None = None,
 ) -> httpx.Response:
     """One `POST /trigger-finetune`; `content` replaces the JSON of `wanted`."""
     own = signed() if headers is None else headers
     if key is not None:
         own = own | {"Idempotency-Key": key}
     body = json.dumps(document() if wanted is None else wanted).encode() if content is None else content
-    return client.post("/trigger-finetune", headers=own, content=body)
+    parameters = {} if dry_run is None else {"dry_run": dry_run}
+    return client.post("/trigger-finetune", headers=own, content=body, params=parameters)
 
 
 def recorded(owner: Any) -> dict[str, int]:

@@ -93,6 +93,45 @@ def migrate(
 
 
 @app.command()
+def preflight(
+    pod_id: Annotated[str | None, typer.Option(envvar="RUNPOD_POD_ID", help="The pod's id, if this is one.")] = None,
+    port: Annotated[
+        int, typer.Option(envvar="ONCETUNE_PORT", help="Port to serve on; 0: 8080 or a free one.", min=0, max=65535)
+    ] = 0,
+    gateway_secret: Annotated[
+        str | None, typer.Option(envvar="DPO_GATEWAY_SHARED_SECRET", help="Better given by the environment.")
+    ] = None,
+    register_secret: Annotated[
+        str | None, typer.Option(envvar="DPO_REGISTER_SECRET", help="Better given by the environment.")
+    ] = None,
+    min_free_mb: Annotated[int, typer.Option(help="Fail with less free disk space.", min=0)] = 1024,
+    env: Annotated[
+        Path | None, typer.Option(help="Write the environment to this file, secrets whole, mode 0600.", dir_okay=False)
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Before a deployment starts: derive its environment from three inputs, check it, and say what to do."""
+    from oncetune.cli.preflight import Inputs, preflight
+
+    inputs = Inputs(pod_id or None, port, gateway_secret, register_secret, min_free_mb * 2**20)
+    preflight(inputs, file=env, as_json=json_)
+
+
+@app.command()
+def doctor(
+    url: Url = "http://127.0.0.1:8080",
+    base_model: Annotated[str, typer.Option(help="The model that the dry run asks for.")] = "zephyr",
+    user: User = "doctor",
+    data: Data = Path(".oncetune"),
+    json_: Json = False,
+) -> None:
+    """Examine a running deployment from outside and say what to do; nothing is recorded there."""
+    from oncetune.cli.doctor import examine
+
+    examine(url, user=user, base_model=base_model, data=data, as_json=json_)
+
+
+@app.command()
 def submit(
     file: Annotated[str, typer.Argument(help="Rows: a .json array or .jsonl; - reads standard input.", metavar="FILE")],
     kb_id: Annotated[str, typer.Option(help="The knowledge base to train for; it has one active run at a time.")],

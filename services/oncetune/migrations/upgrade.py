@@ -30,6 +30,11 @@ def head() -> str:
     return revision
 
 
+def revisions() -> set[str]:
+    """Every revision that this version of the package knows; a newer one's database has others."""
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def upgrade(database_url: str, *, tries: int = 5) -> None:
     """Apply every migration that is missing; any number of callers may do so at once, they take turns.
 

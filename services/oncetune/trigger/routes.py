@@ -27,6 +27,7 @@ from oncetune.ledger.tables import Run
 from oncetune.logs import about, log
 from oncetune.postgres import transaction
 from oncetune.trigger.body import VerifiedTrigger, read_body, verify
+from oncetune.trigger.dry_run import DryRun, Valid, valid
 from oncetune.trigger.state import TriggerState
 
 routes = APIRouter(tags=["trigger"])
@@ -92,8 +93,11 @@ def trigger_finetune(
     state: State,
     request: Request,
     response: Response,
-) -> Accepted:
+    dry_run: DryRun = False,
+) -> Accepted | Valid:
     """Accept a run, once. The same key and body always answer with the same run."""
+    if dry_run:
+        return valid(trigger, user_id=caller.user_id)
     wanted = RunRequest(
         user_id=caller.user_id,
         kb_id=trigger.kb_id,

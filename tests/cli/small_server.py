@@ -1,0 +1,67 @@
+"""A small real HTTP server that answers as a test says, to show what `doctor` and `preflight` make of it."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+HEALTHY = {"status": "healthy", "environment": "local", "database": "connected"}
+OPENAPI = {"paths": {"/trigger-finetune": {"post": {"parameters": [{"name": "dry_run", "in": "query"}]}}}}
+
+
+@dataclass
+class SmallServer:
+    """`answers` maps a path to (status, JSON document or text); another path is 404. `date` replaces the clock's."""
+
+    answers: Mapping[str, tuple[int, Any]]
+    date: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)  # "GET /health", in turn
+    url: str = ""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+
+@contextmanager
+def small_server(server: SmallServer) -> Iterator[SmallServer]:
+    """Serve on a free port of 127.0.0.1 while inside."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            server.asked.append(f"{self.command} {path}")
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            status, told = server.answers.get(path, (404, {"detail": "There is no such path"}))
+            text = isinstance(told, str)
+            body = told.encode() if text else json.dumps(told).encode()
+            self.send_response(status)
+            self.send_header("content-type", "text/html" if text else "application/json")
+            self.send_header("content-length", str(len(body)))
+            for name, value in server.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return server.date or super().date_time_string(timestamp)
+
+        def log_message(self, *_words: object) -> None:
+            """Silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        server.url = f"http://127.0.0.1:{http.server_address[1]}"
+        thread = threading.Thread(target=http.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            http.shutdown()
+            thread.join()
