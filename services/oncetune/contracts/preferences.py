@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 # The pattern is told to callers; trigger's own check names the row and the field.
-_NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
+_NOT_BLANK = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
 Text = Annotated[str, Field(min_length=1, json_schema_extra={"pattern": _NOT_BLANK})]
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from sqlmodel import Session
 
@@ -22,7 +23,7 @@ from oncetune.status.tables import JournalEntry
 routes = APIRouter(tags=["runs"])
 
 RunId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]  # another word is no run: 404
-KbId = Annotated[str | SkipJsonSchema[None], Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+KbId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
@@ -40,7 +41,7 @@ def show_runs(
     request: Request,
     limit: Limit = 50,
     state: RunState | SkipJsonSchema[None] = None,
-    kb_id: KbId = None,
+    kb_id: KbId | SkipJsonSchema[None] = None,
 ) -> RunsAnswer:
     """The newest runs: all of them for an admin, else the caller's own."""
     user_id = None if caller.admin else caller.user_id
