@@ -2,19 +2,12 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # Trainers claim only the versions that they know: raise it when a field changes its meaning.
 RECIPE_VERSION: Literal[1] = 1
 
 LossName = Literal["sigmoid", "hinge", "ipo", "robust", "apo_zero", "apo_down", "sft", "sigmoid_norm"]
-
-
-def _whole(number: Any) -> Any:
-    return int(number) if isinstance(number, float) and number.is_integer() else number
-
-
-_WHOLE = BeforeValidator(_whole)  # JSON has one kind of number: 8.0 is 8
 
 
 def _both(losses: int) -> dict[str, Any]:
@@ -41,23 +34,23 @@ class Hyperparameters(BaseModel):
 
     beta: Annotated[float, Field(gt=0, le=10)] = 0.1
     learning_rate: Annotated[float, Field(gt=0, le=1e-2)] = 2e-4
-    epochs: Annotated[int, Field(ge=1, le=100), _WHOLE] = 1
-    max_steps: Annotated[int | None, Field(ge=1, le=1_000_000), _WHOLE] = None  # overrides epochs
-    batch_size: Annotated[int, Field(ge=1, le=256), _WHOLE] = 4  # preference pairs a step
-    gradient_accumulation: Annotated[int, Field(ge=1, le=256), _WHOLE] = 1
-    max_length: Annotated[int, Field(ge=32, le=131_072), _WHOLE] = 1024  # tokens of prompt and answer together
-    warmup_steps: Annotated[int, Field(ge=0, le=100_000), _WHOLE] = 0
+    epochs: Annotated[int, Field(ge=1, le=100)] = 1
+    max_steps: Annotated[int | None, Field(ge=1, le=1_000_000)] = None  # overrides epochs
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 4  # preference pairs a step
+    gradient_accumulation: Annotated[int, Field(ge=1, le=256)] = 1
+    max_length: Annotated[int, Field(ge=32, le=131_072)] = 1024  # tokens of prompt and answer together
+    warmup_steps: Annotated[int, Field(ge=0, le=100_000)] = 0
     lr_scheduler: Literal["linear", "constant", "cosine"] = "linear"
     max_grad_norm: Annotated[float, Field(gt=0, le=100)] = 1.0
-    lora_rank: Annotated[int, Field(ge=1, le=256), _WHOLE] = 8
-    lora_alpha: Annotated[int, Field(ge=1, le=1024), _WHOLE] = 16
+    lora_rank: Annotated[int, Field(ge=1, le=256)] = 8
+    lora_alpha: Annotated[int, Field(ge=1, le=1024)] = 16
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     loss_type: Annotated[
         tuple[LossName, ...], Field(min_length=1, max_length=4, strict=False, json_schema_extra={"uniqueItems": True})
     ] = ("sigmoid", "sft")
     loss_weights: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...] | None, Field(strict=False)] = None
     max_dropped_share: Annotated[float, Field(ge=0, le=1)] = 0.2  # of rows over max_length; above it the run fails
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1), _WHOLE] = 42
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
 
     @model_validator(mode="after")
     def _a_weight_for_each_loss(self) -> Self:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from oncetune.contracts.preferences import PreferencePair
@@ -61,7 +62,7 @@ TRIGGER_BODY = {
 
 def body_schemas(models: Mapping[str, str]) -> Schema:
     """The components that TRIGGER_BODY refers to; `models` is the setting: a caller's name for each model."""
-    wanted = [TriggerBody, PreferencePair, Hyperparameters]
+    wanted: list[type[BaseModel]] = [TriggerBody, PreferencePair, Hyperparameters]
     _, definitions = models_json_schema([(model, "validation") for model in wanted], ref_template=_REF)
     schemas: Schema = definitions["$defs"]
     body = schemas["TriggerBody"]
