@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from oncetune.gateway.claims import sign
 from oncetune.serve import create_app
@@ -52,7 +53,15 @@ def serving(
         **(environment or {}),
     }.items():
         monkeypatch.setenv(name, value)
-    config = uvicorn.Config(create_app(names), host="127.0.0.1", port=port, log_config=None, access_log=False)
+    with serving_app(create_app(names), port=port) as client:
+        yield client
+
+
+@contextmanager
+def serving_app(app: FastAPI, *, port: int | None = None) -> Iterator[httpx.Client]:
+    """A client of a running app; it has stopped when the block ends."""
+    port = port or free_port()
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

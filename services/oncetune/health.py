@@ -4,14 +4,51 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 CHECK_SECONDS = 2.0
 Detail = dict[str, object]
+
+
+class HealthAnswer(BaseModel):
+    """What `/health` tells; services add words of their own."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={"examples": [{"status": "healthy", "environment": "local", "database": "connected"}]},
+    )
+
+    status: Literal["healthy", "unhealthy"]
+    environment: str
+    database: Literal["connected", "disconnected"]
+
+
+class Readiness(BaseModel):
+    """What `/ready` tells."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready", "database": "connected"}]})
+
+    status: Literal["ready", "not ready"]
+    database: Literal["connected", "disconnected"]
+
+
+class Liveness(BaseModel):
+    """What `/live` tells."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "alive"}]})
+
+    status: Literal["alive"] = "alive"
+
+
+def _either(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """The same shape with 200 and 503."""
+    return {200: {"model": model}, 503: {"model": model, "description": "The database is away"}}
 
 
 @dataclass
@@ -49,9 +86,9 @@ routes = APIRouter(tags=["health"])
 
 
 @routes.get("/live")
-async def live() -> dict[str, str]:
+async def live() -> Liveness:
     """200 while the process runs; never asks the database, so that an outage restarts nothing."""
-    return {"status": "alive"}
+    return Liveness()
 
 
 def _ask(health: Health, check: Callable[[], object]) -> object:
@@ -84,14 +121,14 @@ def _report(health: Health) -> tuple[int, Detail]:
     return (200 if connected else 503), report
 
 
-@routes.get("/health", response_model=None)
+@routes.get("/health", response_model=None, responses=_either(HealthAnswer))
 def health(request: Request) -> JSONResponse:
     """`{"status", "environment", "database", …}`; 503 with the same shape when the database is away."""
     status, report = _report(request.app.state.health)
     return JSONResponse(report, status)
 
 
-@routes.get("/ready", response_model=None)
+@routes.get("/ready", response_model=None, responses=_either(Readiness))
 def ready(request: Request) -> JSONResponse:
     """200 when this process can serve: its database answers."""
     status, report = _report(request.app.state.health)

@@ -8,11 +8,13 @@ consume `run.requested` as one Dapr application, and each event would reach only
 import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from importlib.metadata import version
 
 import anyio.to_thread
 import uvicorn
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from sqlalchemy import text
 
@@ -20,6 +22,7 @@ from oncetune import health
 from oncetune.contracts.topics import app_id
 from oncetune.dapr import RequireAppToken
 from oncetune.gateway.errors import answer_refusals
+from oncetune.gateway.openapi import describe_api
 from oncetune.logs import configure_logs, log
 from oncetune.postgres import DATABASE_AWAY, connect
 from oncetune.status import main as status
@@ -52,8 +55,15 @@ def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
             yield
             log.info("service.stopping", services=list(names))
 
-    app = FastAPI(title="oncetune " + " and ".join(names), lifespan=lifespan)
+    app = FastAPIOffline(  # the page at /docs comes whole from this process
+        redoc_url=None,
+        static_url="/docs/static",
+        title="oncetune " + " and ".join(names),
+        version=version("oncetune"),
+        lifespan=lifespan,
+    )
     answer_refusals(app)
+    describe_api(app)
     app.include_router(health.routes)
     dapr = DaprApp(app)
     for module in modules:

@@ -83,6 +83,19 @@ def serve(
 
 
 @app.command()
+def gateway(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 8090,
+    data: Annotated[
+        Path, typer.Option("--secret-from-data", help="Data folder of `oncetune up`, whose gateway secret is used.")
+    ] = Path(".oncetune"),
+) -> None:
+    """Serve a small gateway to try with: services register, calls are signed. For development only."""
+    from oncetune.cli.gateway import serve_gateway
+
+    serve_gateway(data, port)
+
+
+@app.command()
 def migrate(
     database_url: Annotated[str, typer.Option(envvar="DATABASE_URL", help="The database to bring up to date.")],
 ) -> None:

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Text = Annotated[str, Field(min_length=1)]
+# The pattern is told to callers; trigger's own check names the row and the field.
+_NOT_BLANK = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
+Text = Annotated[str, Field(min_length=1, json_schema_extra={"pattern": _NOT_BLANK})]
 
 
 class Message(BaseModel):

@@ -1,6 +1,6 @@
 """The recipe of a run: what is trained, on what, and how. Written by trigger, read strictly by trainer and training."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,10 +10,27 @@ RECIPE_VERSION: Literal[1] = 1
 LossName = Literal["sigmoid", "hinge", "ipo", "robust", "apo_zero", "apo_down", "sft", "sigmoid_norm"]
 
 
+def _both(losses: int) -> dict[str, Any]:
+    length = {"type": "array", "minItems": losses, "maxItems": losses}
+    return {"required": ["loss_type", "loss_weights"], "properties": {"loss_type": length, "loss_weights": length}}
+
+
+# `_a_weight_for_each_loss` in the words of JSON Schema, for whoever reads the API's description.
+_A_WEIGHT_FOR_EACH_LOSS: dict[str, Any] = {
+    "anyOf": [
+        {"properties": {"loss_weights": {"type": "null"}}},
+        {"properties": {"loss_type": False, "loss_weights": {"type": "array", "minItems": 2, "maxItems": 2}}},
+        *map(_both, range(1, 5)),
+    ]
+}
+
+
 class Hyperparameters(BaseModel):
     """The knobs of a DPO run with their ranges; the defaults learn with LoRA on a small set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, json_schema_extra=_A_WEIGHT_FOR_EACH_LOSS
+    )
 
     beta: Annotated[float, Field(gt=0, le=10)] = 0.1
     learning_rate: Annotated[float, Field(gt=0, le=1e-2)] = 2e-4
@@ -28,7 +45,9 @@ class Hyperparameters(BaseModel):
     lora_rank: Annotated[int, Field(ge=1, le=256)] = 8
     lora_alpha: Annotated[int, Field(ge=1, le=1024)] = 16
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    loss_type: Annotated[tuple[LossName, ...], Field(min_length=1, max_length=4, strict=False)] = ("sigmoid", "sft")
+    loss_type: Annotated[
+        tuple[LossName, ...], Field(min_length=1, max_length=4, strict=False, json_schema_extra={"uniqueItems": True})
+    ] = ("sigmoid", "sft")
     loss_weights: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...] | None, Field(strict=False)] = None
     max_dropped_share: Annotated[float, Field(ge=0, le=1)] = 0.2  # of rows over max_length; above it the run fails
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42

@@ -8,18 +8,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Credentials:
-    """What the gateway signs with, the two tokens by which sidecar and application know each other, the broker's."""
+    """What the gateway signs with, the two tokens by which sidecar and application know each other, the broker's,
+    and what a service registers with at the development gateway."""
 
     gateway_secret: str
     app_token: str
     dapr_token: str
     broker_password: str
+    register_secret: str
 
 
 def credentials(data: Path) -> Credentials:
     """Read the secrets of this data folder; what is missing is made. Raises OSError."""
     folder = data / "secrets"
-    made = [_made_once(folder / name) for name in ("gateway", "app-token", "dapr-token", "broker-password")]
+    made = [_made_once(folder / name) for name in ("gateway", "app-token", "dapr-token", "broker-password", "register")]
     return Credentials(*made)
 
 

@@ -1,10 +1,12 @@
 """HTTP out: where a run stands, the newest runs, a run's audit trail (GATEWAY_CONTRACT, section 3)."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 from sqlmodel import Session
 
 from oncetune.contracts.run import RunState
@@ -14,37 +16,46 @@ from oncetune.gateway.errors import Refusal
 from oncetune.ledger.reads import find_run, list_runs
 from oncetune.ledger.tables import Run
 from oncetune.postgres import transaction
+from oncetune.status.answers import (
+    BAD_CURSOR,
+    NOT_FOUND,
+    RunAnswer,
+    RunFault,
+    RunsAnswer,
+    StoredAdapter,
+    TrailAnswer,
+    TrailEvent,
+)
 from oncetune.status.cursor import read_cursor, write_cursor
 from oncetune.status.reads import read_trail
 from oncetune.status.tables import JournalEntry
 
 routes = APIRouter(tags=["runs"])
-Document = dict[str, Any]
 
-
-Word = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Cursor = Annotated[str | None, Query(min_length=1, max_length=200)]
+RunId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]  # another word is no run: 404
+Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Cursor = Annotated[str, Field(min_length=1, max_length=200)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-@routes.get("/runs/{run_id}")
-def show_run(run_id: str, caller: SignedCaller, request: Request) -> Document:
+@routes.get("/runs/{run_id}", response_model_exclude_none=True, responses=NOT_FOUND)
+def show_run(run_id: RunId, caller: SignedCaller, request: Request) -> RunAnswer:
     """Where the run stands; 404 when there is none, or none of this caller's."""
     with transaction(request.app.state.status) as session:
         run = _visible_run(session, run_id, caller)
-    return _document(run)
+    return _answer(run)
 
 
-@routes.get("/runs")
+@routes.get("/runs", response_model_exclude_none=True, responses=BAD_CURSOR)
 def show_runs(
     caller: SignedCaller,
     request: Request,
     limit: Limit = 50,
-    status: RunState | None = None,
-    kb_id: Word = None,
-    exp_name: Word = None,
-    cursor: Cursor = None,
-) -> Document:
+    status: RunState | SkipJsonSchema[None] = None,
+    kb_id: Word | SkipJsonSchema[None] = None,
+    exp_name: Word | SkipJsonSchema[None] = None,
+    cursor: Cursor | SkipJsonSchema[None] = None,
+) -> RunsAnswer:
     """The newest runs: all of them for an admin, else the caller's own.
 
     `next_cursor` is there while there may be more: give it as `cursor`, with the same filters.
@@ -55,24 +66,24 @@ def show_runs(
         runs = list_runs(
             session, limit=limit, user_id=user_id, state=status, kb_id=kb_id, exp_name=exp_name, before=before
         )
-    more = {"next_cursor": write_cursor(runs[-1].created_at, runs[-1].id)} if len(runs) == limit else {}
-    return {"runs": [_document(run) for run in runs]} | more
+    more = write_cursor(runs[-1].created_at, runs[-1].id) if len(runs) == limit else None
+    return RunsAnswer(runs=[_answer(run) for run in runs], next_cursor=more)
 
 
-@routes.get("/runs/{run_id}/events")
-def show_events(run_id: str, caller: SignedCaller, request: Request) -> Document:
+@routes.get("/runs/{run_id}/events", responses=NOT_FOUND)
+def show_events(run_id: RunId, caller: SignedCaller, request: Request) -> TrailAnswer:
     """The run's audit trail, and what was dropped or is still on its way."""
     with transaction(request.app.state.status) as session:
         run = _visible_run(session, run_id, caller)
         trail = read_trail(session, run)
-    return {
-        "run_id": str(run.id),
-        "events": [_event(entry) for entry in trail.entries],
-        "gapless": trail.gapless,
-        "duplicates": trail.duplicates,
-        "pending": trail.pending,
-        "conflicts": trail.conflicts,
-    }
+    return TrailAnswer(
+        run_id=run.id,
+        events=[_event(entry) for entry in trail.entries],
+        gapless=trail.gapless,
+        duplicates=trail.duplicates,
+        pending=trail.pending,
+        conflicts=trail.conflicts,
+    )
 
 
 def _visible_run(session: Session, run_id: str, caller: Caller) -> Run:
@@ -89,35 +100,33 @@ def _seconds(time: datetime | None) -> int | None:
     return None if time is None else int(time.timestamp())
 
 
-def _document(run: Run) -> Document:
-    """The contract's answer, with what is not known yet left out."""
-    artifact = {"uri": run.artifact_uri, "sha256": run.adapter_sha256} if run.artifact_uri else None
-    known = {
-        "run_id": str(run.id),
-        "status": run.state,
-        "metrics": run.metrics,
-        "started_at": _seconds(run.started_at),
-        "finished_at": _seconds(run.finished_at),
-        "error": run.error,
-        "kb_id": run.kb_id,
-        "exp_name": run.exp_name,
-        "base_model": run.base_model,
-        "attempt": run.attempt,
-        "strikes": run.strikes,
-        "progress": run.progress if run.state == RunState.RUNNING else None,
-        "artifact": artifact,
-        "created_at": _seconds(run.created_at),
-    }
-    return {name: value for name, value in known.items() if value is not None}
+def _answer(run: Run) -> RunAnswer:
+    """The contract's answer; None is what is not known yet."""
+    return RunAnswer(
+        run_id=run.id,
+        status=run.state,
+        metrics=run.metrics,
+        started_at=_seconds(run.started_at),
+        finished_at=_seconds(run.finished_at),
+        error=RunFault.model_validate(run.error) if run.error else None,
+        kb_id=run.kb_id,
+        exp_name=run.exp_name,
+        base_model=run.base_model,
+        attempt=run.attempt,
+        strikes=run.strikes,
+        progress=run.progress if run.state == RunState.RUNNING else None,
+        artifact=StoredAdapter(uri=run.artifact_uri, sha256=run.adapter_sha256) if run.artifact_uri else None,
+        created_at=int(run.created_at.timestamp()),
+    )
 
 
-def _event(entry: JournalEntry) -> Document:
+def _event(entry: JournalEntry) -> TrailEvent:
     data = entry.event["data"]
-    return {
-        "position": entry.position,
-        "type": entry.type,
-        "event_id": str(entry.event_id),
-        "occurred_at": data.get("occurred_at", entry.event.get("time")),
-        "received_at": entry.received_at.isoformat(),
-        "data": data,
-    }
+    return TrailEvent(
+        position=entry.position,
+        type=entry.type,
+        event_id=entry.event_id,
+        occurred_at=data.get("occurred_at", entry.event.get("time")),
+        received_at=entry.received_at.isoformat(),
+        data=data,
+    )

@@ -125,11 +125,16 @@ def _model(name: str, models: dict[str, str]) -> str:
     raise _bad("unknown_base_model", f"base_model {name[:120]!r} is not known; known: {known}")
 
 
+def _whole(value: JsonValue) -> JsonValue:
+    """8.0 as 8: JSON has one kind of number, and some callers' libraries write every one with a point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _hyperparameters(given: JsonValue) -> Hyperparameters:
     if given is not None and not isinstance(given, dict):
         raise _bad("invalid_hyperparameters", "hyperparameters is not an object")
     try:
-        return Hyperparameters.model_validate(given or {})
+        return Hyperparameters.model_validate({name: _whole(value) for name, value in (given or {}).items()})
     except ValidationError as error:
         known = list(Hyperparameters.model_fields)
         raise _bad("invalid_hyperparameters", _sentence(error, known, "hyperparameters.")) from error

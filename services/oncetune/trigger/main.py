@@ -11,12 +11,14 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from oncetune.dapr import Publish, direct_publisher, sidecar_publisher
+from oncetune.gateway.openapi import add_schemas
 from oncetune.gateway.registration import Registration, RegistrationState
 from oncetune.gateway.settings import GatewaySettings, RegistrationSettings
 from oncetune.health import Health, database_check, tell
 from oncetune.ledger.outbox import Pace, backlog
 from oncetune.postgres import connect, transaction
 from oncetune.trigger.expiry import expire
+from oncetune.trigger.openapi import body_schemas
 from oncetune.trigger.relay import relay
 from oncetune.trigger.routes import routes
 from oncetune.trigger.settings import TriggerSettings
@@ -58,6 +60,7 @@ def running(app: FastAPI) -> Iterator[None]:
     loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
     state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
     app.state.trigger = state
+    add_schemas(app, body_schemas(settings.models))
     details = {"delivery": lambda: settings.delivery, "outbox": lambda: _backlog(loops, settings.pace)}
     tell(app, Health(settings.environment, database_check(loops), details, {"registration": registration.report}))
     try:

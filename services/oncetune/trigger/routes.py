@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from pydantic import BaseModel, ConfigDict
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
@@ -28,6 +29,7 @@ from oncetune.logs import about, log
 from oncetune.postgres import transaction
 from oncetune.trigger.body import VerifiedTrigger, read_body, verify
 from oncetune.trigger.dry_run import DryRun, Valid, valid
+from oncetune.trigger.openapi import CANCEL_RESPONSES, TRIGGER_BODY, TRIGGER_RESPONSES
 from oncetune.trigger.state import TriggerState
 
 routes = APIRouter(tags=["trigger"])
@@ -38,6 +40,10 @@ SEAT_SECONDS = 5
 
 class Accepted(BaseModel):
     """The run that answers the request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"run_id": "0199f3a4-6c1e-7d52-9a3b-5e8f0c2d4b61", "status": "queued"}]}
+    )
 
     run_id: UUID
     status: RunState
@@ -75,7 +81,18 @@ async def verified(body: Annotated[bytes, Depends(request_body)], state: State) 
         return await run_in_threadpool(verify, body, state.settings.models)
 
 
-async def request_key(idempotency_key: Annotated[str | None, Header()] = None) -> str | None:
+_VISIBLE = "^[!-~]([ -~]{0,253}[!-~])?$"  # told, not checked by it: the sentence of the refusal says more
+KeyHeader = Annotated[
+    str | SkipJsonSchema[None],
+    Header(
+        alias="Idempotency-Key",
+        description="Kept 10 minutes a user",
+        json_schema_extra={"pattern": _VISIBLE, "example": "order-4711"},
+    ),
+]
+
+
+async def request_key(idempotency_key: KeyHeader = None) -> str | None:
     """The Idempotency-Key header, 1 to 255 visible ASCII characters; None when it is absent."""
     if idempotency_key is None:
         return None
@@ -84,7 +101,7 @@ async def request_key(idempotency_key: Annotated[str | None, Header()] = None) -
     return idempotency_key
 
 
-@routes.post("/trigger-finetune")
+@routes.post("/trigger-finetune", responses=TRIGGER_RESPONSES, openapi_extra=TRIGGER_BODY)
 def trigger_finetune(
     caller: AdminCaller,
     trigger: Annotated[VerifiedTrigger, Depends(verified)],
@@ -156,8 +173,13 @@ def _accept(state: TriggerState, wanted: RunRequest, key: str | None, fingerprin
         raise Refusal(409, "request_in_flight", detail, headers={"Retry-After": "2"}) from error
 
 
-@routes.post("/runs/{run_id}/cancel")
-def cancel_run(run_id: str, caller: AdminCaller, _seat: Annotated[None, Depends(seat)], state: State) -> Accepted:
+@routes.post("/runs/{run_id}/cancel", responses=CANCEL_RESPONSES)
+def cancel_run(
+    run_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})],
+    caller: AdminCaller,
+    _seat: Annotated[None, Depends(seat)],
+    state: State,
+) -> Accepted:
     """Stop a queued run at once, a running one at its next heartbeat. Asked again, it answers the same way."""
     try:
         wanted = UUID(run_id)

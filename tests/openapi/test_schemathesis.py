@@ -1,0 +1,20 @@
+"""Every check of schemathesis on every route of a served app with a real database, with signed calls."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.serving import signed
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+PROGRAM = Path(sys.executable).with_name("schemathesis")
+
+
+def test_whatever_is_sent_to_a_route_is_answered_as_its_description_says(client, document, tmp_path):
+    routes = sum(len(operations) for operations in document["paths"].values())
+    headers = [word for name, value in signed().items() for word in ("--header", f"{name}: {value}")]
+    bounds = ["--max-examples", "25", "--generation-deterministic", "--continue-on-failure", "--no-color"]
+    command = [PROGRAM, "--config-file", CONFIG, "run", f"{client.base_url}/openapi.json", *bounds, *headers]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"Selected: {routes}/{routes}" in ended.stdout and "No issues found" in ended.stdout
