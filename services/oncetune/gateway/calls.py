@@ -101,6 +101,6 @@ def _reason(error: Exception) -> str:
     if not isinstance(error, httpx.ConnectError):
         return type(error).__name__
     cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
+    while deeper := cause.__cause__ or cause.__context__:  # anyio's own sentence is the same for every cause
+        cause = deeper
     return f"no connection: {cause}"[:300]

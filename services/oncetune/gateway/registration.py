@@ -1,8 +1,9 @@
 """Registration: the gateway is told where this service is, again and again, before it forgets.
 
-GATEWAY_CONTRACT, section 4. First the service calls itself by its public URL, until that has worked once. Then it registers, and registers again
-at about half of the TTL. A failed try is followed by another, ever more slowly and for ever; each one writes one
-line. Nothing of this stops the service: settings that make no sense are a refusal, told in the log and in `/health`.
+GATEWAY_CONTRACT, section 4. First the service calls itself by its public URL, until that has worked once. Then it
+registers, and registers again at about half of the TTL. A failed try is followed by another, ever more slowly and
+for ever; each one writes one line. Nothing of this stops the service: settings that make no sense are a refusal,
+told in the log and in `/health`.
 """
 
 import random
@@ -56,6 +57,7 @@ class RegistrationPace:
     deadline: timedelta = timedelta(seconds=10)
     backoff: timedelta = timedelta(seconds=2)
     max_backoff: timedelta = timedelta(minutes=5)
+    renew_at: float = 0.5  # this part of the TTL at the latest
 
     def after_failures(self, failures: int, ttl: timedelta) -> timedelta:
         """The pause after so many failures in a row: doubled each time, ± a third, never beyond a tenth of the TTL."""
@@ -192,7 +194,7 @@ class Registration:
         until = int(sent_at + self._ttl.total_seconds())
         self._failures = 0
         self._standing = _Standing(RegistrationState.REGISTERED, registered_until=until)
-        pause = self._ttl * random.uniform(0.4, 0.5)  # noqa: S311 - jitter: replicas do not come all at once
+        pause = self._ttl * self._pace.renew_at * random.uniform(0.8, 1.0)  # noqa: S311 - replicas come one by one
         log.info("registration.done", outcome="ok", base_url=base_url, registered_until=until)
         return pause
 

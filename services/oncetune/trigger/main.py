@@ -53,7 +53,7 @@ def running(app: FastAPI) -> Iterator[None]:
     """Serve with settings from the environment; on exit the loops have ended and the engines are closed."""
     settings = TriggerSettings()
     app.state.gateway = GatewaySettings()
-    registration = Registration(_registration_settings(app))
+    registration = Registration(registration_settings(app))
     engine = connect(settings.database_url, role=ROLE, pool_size=POOL)
     loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
     state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
@@ -68,7 +68,8 @@ def running(app: FastAPI) -> Iterator[None]:
         engine.dispose()
 
 
-def _registration_settings(app: FastAPI) -> RegistrationSettings:
+def registration_settings(app: FastAPI) -> RegistrationSettings:
+    """From the environment, with the port that this process listens on."""
     port: int | None = getattr(app.state, "port", None)  # `serve` knows it; the environment may say another
     return RegistrationSettings() if port is None else RegistrationSettings(port=port)
 
