@@ -150,7 +150,7 @@ def test_a_date_that_is_none_leaves_the_clock_unknown(doctor: Doctor) -> None:
 
 
 def test_a_server_that_knows_no_dry_run_is_never_asked_for_one(doctor: Doctor) -> None:
-    other = {"paths": {"/trigger-finetune": {"post": {"parameters": []}}}}
+    other = {"paths": {"/trigger-finetune": {"post": {"parameters": [{"name": "other"}]}}}}
     with small_server(SmallServer({"/health": (200, HEALTHY), "/openapi.json": (200, other)})) as server:
         _, checks = doctor(server.url)
     assert states(checks)["dry run"] == states(checks)["unsigned trigger"] == "unknown"
