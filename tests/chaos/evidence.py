@@ -1,0 +1,66 @@
+"""What lies in the database and in the artifacts folder, read as a stranger would: by SQL and by looking."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from oncetune.artifacts.folder import folder_sha256
+from oncetune.contracts.envelope import content_hash, write_envelope
+
+Row = dict[str, Any]
+
+# A row of the journal as text: byte for byte what the database keeps.
+_JOURNAL = "SELECT *, event::text AS event_text, journal::text AS whole FROM audit.journal ORDER BY run_id, position"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Rows as dictionaries, `outbox` and `journal` ordered by run and position."""
+
+    runs: list[Row]
+    outbox: list[Row]
+    journal: list[Row]
+    adapters: dict[str, str]  # "<run>/<attempt>" of every adapter in its place: the hash of its folder
+
+
+def gather(database_url: str, artifacts: Path) -> Evidence:
+    """One look at everything, of one moment of the database."""
+    with psycopg.connect(database_url, row_factory=dict_row) as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.execute("SET LOCAL timezone = 'UTC'")
+
+        def rows(query: Any) -> list[Row]:
+            return connection.execute(query).fetchall()
+
+        return Evidence(
+            runs=rows("SELECT * FROM ledger.run ORDER BY created_at"),
+            outbox=rows("SELECT * FROM ledger.outbox ORDER BY run_id, position"),
+            journal=rows(_JOURNAL),
+            adapters=_adapters(artifacts),
+        )
+
+
+def _adapters(artifacts: Path) -> dict[str, str]:
+    return {
+        str(path.parent.relative_to(artifacts)): folder_sha256(path)
+        for path in artifacts.glob("*/*/adapter")
+        if path.parent.name.isdigit()
+    }
+
+
+def published_hash(event: Row) -> str:
+    """The content hash of the CloudEvent that this outbox row stands for."""
+    names = ("event_id", "run_id", "position", "type", "source", "occurred_at", "payload", "traceparent")
+    return content_hash(write_envelope(**{name: event[name] for name in names}))
+
+
+def journal_rows(evidence: Evidence) -> dict[Any, str]:
+    """Every row of the journal by its event, whole: for a later look to compare with."""
+    return {row["event_id"]: row["whole"] for row in evidence.journal}
+
+
+Look = Callable[[], Evidence]

@@ -1,0 +1,152 @@
+"""The verdict: did each promise hold? It asks the client's journal, the tables and the disk, and nothing of ours that
+runs. Each rule is a function that yields what it found broken; tests/chaos/test_oracle.py shows that each can.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from tests.chaos.client_journal import Answer, Asked
+from tests.chaos.evidence import Evidence, Row, journal_rows, published_hash
+
+TERMINAL = {"run.completed": "completed", "run.failed": "failed", "run.cancelled": "cancelled"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is judged. `earlier`: journal rows of earlier looks, by event."""
+
+    asked: Sequence[Asked]
+    evidence: Evidence
+    earlier: Mapping[Any, str] = field(default_factory=dict)
+
+    def by_run(self, rows: Sequence[Row]) -> dict[Any, list[Row]]:
+        runs: dict[Any, list[Row]] = {run["id"]: [] for run in self.evidence.runs}
+        for row in rows:
+            runs.setdefault(row["run_id"], []).append(row)
+        return runs
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One promise that did not hold."""
+
+    rule: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.what}"
+
+
+def verdict(case: Case) -> list[Broken]:
+    """Everything that is broken; empty when every promise held. The system must be at rest."""
+    return [Broken(rule.__name__, what) for rule in RULES for what in rule(case)]
+
+
+def every_answer_is_its_run(case: Case) -> Iterator[str]:
+    """Accepted: exactly one run, the one that was told, in every answer. Unknown: at most one. Refused: none."""
+    runs = defaultdict(list)
+    for run in case.evidence.runs:
+        runs[run["kb_id"]].append(str(run["id"]))
+    for one in case.asked:
+        found = runs.pop(one.kb_id, [])
+        allowed = {Answer.ACCEPTED: (1,), Answer.UNKNOWN: (0, 1), Answer.REFUSED: (0,)}[one.answer]
+        if len(found) not in allowed:
+            yield f"key {one.key} was {one.answer} and has {len(found)} runs"
+        elif one.run_ids and one.run_ids != frozenset(found):
+            yield f"key {one.key} was told {sorted(one.run_ids)} and has {found}"
+    for kb_id, found in runs.items():
+        yield f"nobody asked for {found} of {kb_id}"
+
+
+def every_run_ended(case: Case) -> Iterator[str]:
+    for run in case.evidence.runs:
+        if run["state"] not in TERMINAL.values():
+            yield f"run {run['id']} is {run['state']} since {run['started_at'] or run['created_at']}"
+
+
+def outbox_and_journal_are_equal(case: Case) -> Iterator[str]:
+    """Event ids both ways, and what each says."""
+    sent = Counter(event["event_id"] for event in case.evidence.outbox)
+    kept = Counter(entry["event_id"] for entry in case.evidence.journal)
+    yield from (f"event {event} was never journalled" for event in sent - kept)
+    yield from (f"event {event} is journalled and was never sent, or twice" for event in kept - sent)
+    hashes = {entry["event_id"]: entry["hash"] for entry in case.evidence.journal}
+    for event in case.evidence.outbox:
+        if hashes.get(event["event_id"], published_hash(event)) != published_hash(event):
+            yield f"event {event['event_id']} is journalled with other content"
+
+
+def every_event_was_confirmed(case: Case) -> Iterator[str]:
+    for event in case.evidence.outbox:
+        if event["confirmed_at"] is None:
+            yield f"event {event['event_id']} ({event['type']}) is still being published"
+
+
+def positions_have_no_gap(case: Case) -> Iterator[str]:
+    for run_id, entries in case.by_run(case.evidence.journal).items():
+        positions = [entry["position"] for entry in entries]
+        if positions != list(range(1, len(positions) + 1)) or not positions:
+            yield f"run {run_id} has the positions {positions}"
+    newest = {run["id"]: run["position"] for run in case.evidence.runs}
+    for run_id, entries in case.by_run(case.evidence.journal).items():
+        if newest.get(run_id) != len(entries):
+            yield f"run {run_id} says that it has {newest.get(run_id)} events, the journal has {len(entries)}"
+
+
+def attempts_only_rise(case: Case) -> Iterator[str]:
+    """Each start is a new attempt, one more than the last, and no event speaks of an attempt that is over."""
+    for run_id, entries in case.by_run(case.evidence.journal).items():
+        starts = [entry["event"]["data"]["attempt"] for entry in entries if entry["type"] == "run.started"]
+        if starts != list(range(1, len(starts) + 1)):
+            yield f"run {run_id} started the attempts {starts}"
+        attempts = [entry["event"]["data"]["attempt"] for entry in entries if "attempt" in entry["event"]["data"]]
+        if any(later < earlier for earlier, later in pairwise(attempts)):
+            yield f"run {run_id} has events of the attempts {attempts}"
+
+
+def each_run_ends_once_and_nothing_follows(case: Case) -> Iterator[str]:
+    states = {run["id"]: run["state"] for run in case.evidence.runs}
+    for run_id, entries in case.by_run(case.evidence.journal).items():
+        types = [entry["type"] for entry in entries]
+        ends = [type for type in types if type in TERMINAL]
+        if len(ends) != 1 or types[-1] != ends[0] or types[0] != "run.requested":
+            yield f"run {run_id} has the events {types}"
+        elif TERMINAL[ends[0]] != states.get(run_id):
+            yield f"run {run_id} is {states.get(run_id)}, its journal ends with {ends[0]}"
+
+
+def the_journal_never_changed(case: Case) -> Iterator[str]:
+    now = journal_rows(case.evidence)
+    for event_id, row in case.earlier.items():
+        if now.get(event_id) != row:
+            yield f"the row of event {event_id} was {'changed' if event_id in now else 'deleted'}"
+
+
+def every_completed_run_has_its_one_adapter(case: Case) -> Iterator[str]:
+    """The one of its last attempt, with the hash that was recorded; no other attempt's lies in a place of its own."""
+    adapters = dict(case.evidence.adapters)
+    for run in case.evidence.runs:
+        if run["state"] != "completed":
+            continue
+        place = f"{run['id']}/{run['attempt']}"
+        if not str(run["artifact_uri"]).endswith(f"/{place}/adapter"):
+            yield f"run {run['id']} shows {run['artifact_uri']}, its attempt was {run['attempt']}"
+        if adapters.pop(place, None) != run["adapter_sha256"]:
+            yield f"the adapter of {place} is missing or differs from what was recorded"
+    yield from (f"the adapter {place} belongs to an attempt without a result" for place in adapters)
+
+
+RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
+    every_answer_is_its_run,
+    every_run_ended,
+    outbox_and_journal_are_equal,
+    every_event_was_confirmed,
+    positions_have_no_gap,
+    attempts_only_rise,
+    each_run_ends_once_and_nothing_follows,
+    the_journal_never_changed,
+    every_completed_run_has_its_one_adapter,
+)

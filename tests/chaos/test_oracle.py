@@ -1,0 +1,274 @@
+"""The oracle is silent about a faultless history, and each way to break one is caught by the rule that names it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, make_url, text
+
+from oncetune.artifacts.folder import publish_adapter
+from oncetune.contracts.envelope import open_envelope
+from oncetune.contracts.progress import Progress
+from oncetune.ledger.ids import new_event_id
+from oncetune.ledger.leases import EndReason, Lease, StrikeRule, end_lease, finish_run, renew_lease
+from oncetune.ledger.outbox import Pace, confirm_events, take_events
+from oncetune.ledger.requests import request_cancel
+from oncetune.postgres import connect, transaction
+from oncetune.status.journal import append_events
+from tests.chaos.client_journal import ClientJournal, read_client_journal
+from tests.chaos.evidence import gather, journal_rows
+from tests.chaos.oracle import RULES, Case, verdict
+from tests.ledger.given import claim, record
+
+PACE = Pace()
+STEP = Progress(step=1, steps=4, loss=0.5)
+
+
+@dataclass
+class History:
+    """A database, a client's journal and a folder of artifacts: what a test may spoil."""
+
+    url: str
+    journal: Path
+    artifacts: Path
+    earlier: dict[object, str]
+
+    def case(self) -> Case:
+        return Case(read_client_journal(self.journal), gather(self.url, self.artifacts), self.earlier)
+
+    def broken(self) -> set[str]:
+        return {one.rule for one in verdict(self.case())}
+
+    def spoil(self, sql: str) -> None:
+        """As the owner of everything, with every trigger and constraint that stands in the way put aside."""
+        engine = connect(self.url, role=None, pool_size=0)
+        with engine.begin() as connection:
+            connection.execute(text("SET LOCAL session_replication_role = 'replica'"))
+            assert connection.execute(text(sql)).rowcount > 0
+
+    def ask(self, kb_id: str, status: int | None, run_id: str | None = None) -> None:
+        """The client sends, and is told (or not: `status=None`)."""
+        with ClientJournal(self.journal) as client:
+            exchange = client.sends(f"key-{kb_id}", kb_id)
+            if status is not None:
+                client.was_told(exchange, status, run_id)
+
+
+def _completes(owner: Engine, artifacts: Path, lease: Lease) -> None:
+    adapter = artifacts / "made" / str(lease.run_id)
+    adapter.mkdir(parents=True)
+    (adapter / "weights").write_text(str(lease.run_id))
+    published = publish_adapter(artifacts, lease.run_id, lease.attempt, adapter)
+    with transaction(owner) as session:
+        renew_lease(session, lease, progress=STEP, as_event=True)
+        finish_run(
+            session, lease, event_id=new_event_id(), state="completed", metrics={"loss": 0.1},
+            artifact_uri=published.uri, adapter_sha256=published.sha256,
+        )  # fmt: skip
+
+
+def _ends(owner: Engine, lease: Lease, reason: EndReason) -> None:
+    with transaction(owner) as session:
+        end_lease(session, lease.run_id, lease.attempt, reason=reason, rule=StrikeRule(2))
+
+
+def _journals(owner: Engine) -> None:
+    with transaction(owner) as session:
+        taken = take_events(session, PACE)
+    with transaction(owner) as session:
+        append_events(session, [open_envelope(event.document) for event in taken])
+    with transaction(owner) as session:
+        confirm_events(session)
+
+
+@pytest.fixture(scope="module")
+def faultless(
+    server_url: str, template: str, administer: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """One of each: completed at the second attempt, failed, cancelled, refused, unknown with a run and without."""
+    name = f"history_{uuid4().hex}"
+    administer(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    folder = tmp_path_factory.mktemp("history")
+    owner = connect(url, role=None, pool_size=1)
+    history = History(url, folder / "client.jsonl", folder / "artifacts", {})
+    for kb_id in ("completed", "failed", "cancelled", "unknown"):
+        run_id = record(owner, kb_id).run_id
+        history.ask(kb_id, 503 if kb_id == "unknown" else 200, str(run_id))
+        if kb_id == "cancelled":
+            with transaction(owner) as session:
+                request_cancel(session, run_id, requested_by="ann")
+            continue
+        lease = claim(owner, run_id=run_id)
+        assert lease
+        if kb_id == "failed":
+            with transaction(owner) as session:
+                error = {"code": "poison", "message": "It cannot succeed."}
+                finish_run(session, lease, event_id=new_event_id(), state="failed", error=error)
+            continue
+        _ends(owner, lease, EndReason.RELEASED)
+        lease = claim(owner, run_id=run_id)
+        assert lease
+        _completes(owner, history.artifacts, lease)
+    history.ask("completed", 200, str(history.case().evidence.runs[0]["id"]))  # a replay
+    history.ask("refused", 429)
+    history.ask("lost", None)
+    _journals(owner)
+    owner.dispose()
+    yield name, folder
+    administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def history(
+    faultless: tuple[str, Path], server_url: str, administer: Callable[[str], None], tmp_path: Path
+) -> Iterator[History]:
+    """A copy of it, and the look that was taken before."""
+    name = f"spoilt_{uuid4().hex}"
+    administer(f"CREATE DATABASE {name} TEMPLATE {faultless[0]} STRATEGY file_copy")
+    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    (tmp_path / "client.jsonl").write_bytes((faultless[1] / "client.jsonl").read_bytes())
+    artifacts = faultless[1] / "artifacts"
+    yield History(url, tmp_path / "client.jsonl", artifacts, journal_rows(gather(url, artifacts)))
+    administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_faultless_history_has_nothing_broken(history):
+    assert verdict(history.case()) == []
+
+
+COMPLETED = "(SELECT id FROM ledger.run WHERE kb_id = 'completed')"
+SPOILT = {
+    "a lost run": ("DELETE FROM ledger.run WHERE kb_id = 'failed'", "every_answer_is_its_run"),
+    "a doubled run": (
+        "INSERT INTO ledger.run SELECT (jsonb_populate_record(run, jsonb_build_object('id', gen_random_uuid()))).*"
+        " FROM ledger.run WHERE kb_id = 'failed'",
+        "every_answer_is_its_run",
+    ),
+    "a run that hangs": (
+        "UPDATE ledger.run SET state = 'queued', finished_at = NULL, error = NULL, ended_by = NULL WHERE kb_id = 'failed'",
+        "every_run_ended",
+    ),
+    "an audit row that was deleted": (
+        f"DELETE FROM audit.journal WHERE run_id = {COMPLETED} AND position = 3",
+        "positions_have_no_gap",
+    ),
+    "the last audit row, deleted": (
+        f"DELETE FROM audit.journal WHERE run_id = {COMPLETED} AND type = 'run.completed'",
+        "each_run_ends_once_and_nothing_follows",
+    ),
+    "a doubled audit row": (
+        "INSERT INTO audit.journal SELECT (jsonb_populate_record(journal,"
+        " jsonb_build_object('event_id', gen_random_uuid()))).* FROM audit.journal WHERE type = 'run.failed'",
+        "outbox_and_journal_are_equal",
+    ),
+    "a second end": (
+        "INSERT INTO audit.journal SELECT (jsonb_populate_record(journal, jsonb_build_object('event_id',"
+        " gen_random_uuid(), 'position', position + 1))).* FROM audit.journal WHERE type = 'run.failed'",
+        "each_run_ends_once_and_nothing_follows",
+    ),
+    "swapped attempts": (
+        "UPDATE audit.journal SET event = jsonb_set(event, '{data,attempt}',"
+        " to_jsonb(3 - (event->'data'->>'attempt')::int))"
+        f" WHERE run_id = {COMPLETED} AND type = 'run.started'",
+        "attempts_only_rise",
+    ),
+    "an event of an attempt that was over": (
+        "UPDATE audit.journal SET event = jsonb_set(event, '{data,attempt}', '1')"
+        f" WHERE run_id = {COMPLETED} AND type = 'run.progress'",
+        "attempts_only_rise",
+    ),
+    "a changed byte": (
+        "UPDATE audit.journal SET event = jsonb_set(event, '{source}', '\"/oncetune/forged\"') WHERE type = 'run.failed'",
+        "the_journal_never_changed",
+    ),
+    "a changed time of arrival": (
+        "UPDATE audit.journal SET received_at = received_at + interval '1 microsecond' WHERE type = 'run.failed'",
+        "the_journal_never_changed",
+    ),
+    "other content under the same id": (
+        "UPDATE audit.journal SET hash = repeat('0', 64) WHERE type = 'run.failed'",
+        "outbox_and_journal_are_equal",
+    ),
+    "an event that is still on its way": (
+        "UPDATE ledger.outbox SET confirmed_at = NULL WHERE type = 'run.failed'",
+        "every_event_was_confirmed",
+    ),
+    "a result that the journal does not tell": (
+        "UPDATE ledger.run SET state = 'cancelled', error = NULL WHERE kb_id = 'failed'",
+        "each_run_ends_once_and_nothing_follows",
+    ),
+    "an adapter of another attempt": (
+        "UPDATE ledger.run SET artifact_uri = replace(artifact_uri, '/2/', '/1/') WHERE kb_id = 'completed'",
+        "every_completed_run_has_its_one_adapter",
+    ),
+    "another adapter's hash": (
+        "UPDATE ledger.run SET adapter_sha256 = repeat('0', 64) WHERE kb_id = 'completed'",
+        "every_completed_run_has_its_one_adapter",
+    ),
+}
+
+
+@pytest.mark.parametrize("sql,rule", SPOILT.values(), ids=SPOILT)
+def test_what_is_spoilt_in_the_database_is_caught(history, sql, rule):
+    history.spoil(sql)
+
+    assert rule in history.broken()
+
+
+def test_an_answer_that_named_another_run_is_caught(history):
+    history.ask("completed", 200, str(uuid4()))
+
+    assert history.broken() == {"every_answer_is_its_run"}
+
+
+def test_an_accepted_request_without_a_run_is_caught(history):
+    history.ask("never-recorded", 200, str(uuid4()))
+
+    assert history.broken() == {"every_answer_is_its_run"}
+
+
+def test_a_refused_request_with_a_run_is_caught(history):
+    history.spoil("UPDATE ledger.run SET kb_id = 'refused' WHERE kb_id = 'failed'")
+
+    assert "every_answer_is_its_run" in history.broken()
+
+
+def test_a_run_for_which_the_client_lost_every_line_is_caught(history):
+    kept = [line for line in history.journal.read_bytes().splitlines(keepends=True) if b'"failed"' not in line]
+    history.journal.write_bytes(b"".join(kept))
+
+    assert history.broken() == {"every_answer_is_its_run"}
+
+
+def test_an_answer_that_was_lost_leaves_its_run_allowed(history):
+    lines = history.journal.read_bytes().splitlines(keepends=True)
+    sent = next(number for number, line in enumerate(lines) if b'"failed"' in line)
+    history.journal.write_bytes(b"".join(lines[: sent + 1] + lines[sent + 2 :]))
+
+    assert history.broken() == set()
+
+
+@pytest.mark.parametrize("spoiling", ["another byte", "deleted", "of a lost attempt"])
+def test_what_is_spoilt_on_the_disk_is_caught(history, spoiling, tmp_path):
+    copy = tmp_path / "artifacts"
+    shutil.copytree(history.artifacts, copy)
+    adapter = next(path for path in copy.glob("*/2/adapter") if path.is_dir())
+    if spoiling == "another byte":
+        (adapter / "weights").write_text("other")
+    elif spoiling == "deleted":
+        shutil.rmtree(adapter)
+    else:
+        shutil.copytree(adapter, adapter.parent.parent / "1" / "adapter")
+    history.artifacts = copy
+
+    assert history.broken() == {"every_completed_run_has_its_one_adapter"}
+
+
+def test_every_rule_was_broken_by_some_test():
+    proven = {rule for _, rule in SPOILT.values()}
+
+    assert proven == {rule.__name__ for rule in RULES}
