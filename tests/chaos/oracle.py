@@ -111,7 +111,7 @@ def each_run_ends_once_and_nothing_follows(case: Case) -> Iterator[str]:
     states = {run["id"]: run["state"] for run in case.evidence.runs}
     for run_id, entries in case.by_run(case.evidence.journal).items():
         types = [entry["type"] for entry in entries]
-        ends = [type for type in types if type in TERMINAL]
+        ends = [one for one in types if one in TERMINAL]
         if len(ends) != 1 or types[-1] != ends[0] or types[0] != "run.requested":
             yield f"run {run_id} has the events {types}"
         elif TERMINAL[ends[0]] != states.get(run_id):

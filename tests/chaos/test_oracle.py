@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -141,79 +142,102 @@ def test_a_faultless_history_has_nothing_broken(history):
 
 
 COMPLETED = "(SELECT id FROM ledger.run WHERE kb_id = 'completed')"
-SPOILT = {
-    "a lost run": ("DELETE FROM ledger.run WHERE kb_id = 'failed'", "every_answer_is_its_run"),
-    "a doubled run": (
+
+
+def _spoilt(name: str, rule: str, sql: str) -> Any:
+    return pytest.param(rule, sql, id=name)
+
+
+SPOILT = [
+    _spoilt("a lost run", "every_answer_is_its_run", "DELETE FROM ledger.run WHERE kb_id = 'failed'"),
+    _spoilt(
+        "a doubled run",
+        "every_answer_is_its_run",
         "INSERT INTO ledger.run SELECT (jsonb_populate_record(run, jsonb_build_object('id', gen_random_uuid()))).*"
         " FROM ledger.run WHERE kb_id = 'failed'",
-        "every_answer_is_its_run",
     ),
-    "a run that hangs": (
-        "UPDATE ledger.run SET state = 'queued', finished_at = NULL, error = NULL, ended_by = NULL WHERE kb_id = 'failed'",
+    _spoilt(
+        "a run that hangs",
         "every_run_ended",
+        "UPDATE ledger.run SET state = 'queued', finished_at = NULL, error = NULL, ended_by = NULL"
+        " WHERE kb_id = 'failed'",
     ),
-    "an audit row that was deleted": (
-        f"DELETE FROM audit.journal WHERE run_id = {COMPLETED} AND position = 3",
+    _spoilt(
+        "an audit row in the middle, deleted",
         "positions_have_no_gap",
+        f"DELETE FROM audit.journal WHERE run_id = {COMPLETED} AND position = 3",
     ),
-    "the last audit row, deleted": (
+    _spoilt(
+        "the last audit row, deleted",
+        "each_run_ends_once_and_nothing_follows",
         f"DELETE FROM audit.journal WHERE run_id = {COMPLETED} AND type = 'run.completed'",
-        "each_run_ends_once_and_nothing_follows",
     ),
-    "a doubled audit row": (
-        "INSERT INTO audit.journal SELECT (jsonb_populate_record(journal,"
-        " jsonb_build_object('event_id', gen_random_uuid()))).* FROM audit.journal WHERE type = 'run.failed'",
+    _spoilt(
+        "a doubled audit row",
         "outbox_and_journal_are_equal",
+        "INSERT INTO audit.journal SELECT (jsonb_populate_record(journal, jsonb_build_object("
+        "'event_id', gen_random_uuid()))).* FROM audit.journal WHERE type = 'run.failed'",
     ),
-    "a second end": (
-        "INSERT INTO audit.journal SELECT (jsonb_populate_record(journal, jsonb_build_object('event_id',"
-        " gen_random_uuid(), 'position', position + 1))).* FROM audit.journal WHERE type = 'run.failed'",
+    _spoilt(
+        "a second end",
         "each_run_ends_once_and_nothing_follows",
+        "INSERT INTO audit.journal SELECT (jsonb_populate_record(journal, jsonb_build_object("
+        "'event_id', gen_random_uuid(), 'position', position + 1))).* FROM audit.journal WHERE type = 'run.failed'",
     ),
-    "swapped attempts": (
+    _spoilt(
+        "swapped attempts",
+        "attempts_only_rise",
         "UPDATE audit.journal SET event = jsonb_set(event, '{data,attempt}',"
         " to_jsonb(3 - (event->'data'->>'attempt')::int))"
         f" WHERE run_id = {COMPLETED} AND type = 'run.started'",
-        "attempts_only_rise",
     ),
-    "an event of an attempt that was over": (
+    _spoilt(
+        "an event of an attempt that was over",
+        "attempts_only_rise",
         "UPDATE audit.journal SET event = jsonb_set(event, '{data,attempt}', '1')"
         f" WHERE run_id = {COMPLETED} AND type = 'run.progress'",
-        "attempts_only_rise",
     ),
-    "a changed byte": (
-        "UPDATE audit.journal SET event = jsonb_set(event, '{source}', '\"/oncetune/forged\"') WHERE type = 'run.failed'",
+    _spoilt(
+        "a changed byte",
         "the_journal_never_changed",
+        "UPDATE audit.journal SET event = jsonb_set(event, '{source}', '\"/oncetune/forged\"')"
+        " WHERE type = 'run.failed'",
     ),
-    "a changed time of arrival": (
+    _spoilt(
+        "a changed time of arrival",
+        "the_journal_never_changed",
         "UPDATE audit.journal SET received_at = received_at + interval '1 microsecond' WHERE type = 'run.failed'",
-        "the_journal_never_changed",
     ),
-    "other content under the same id": (
-        "UPDATE audit.journal SET hash = repeat('0', 64) WHERE type = 'run.failed'",
+    _spoilt(
+        "other content under the same id",
         "outbox_and_journal_are_equal",
+        "UPDATE audit.journal SET hash = repeat('0', 64) WHERE type = 'run.failed'",
     ),
-    "an event that is still on its way": (
-        "UPDATE ledger.outbox SET confirmed_at = NULL WHERE type = 'run.failed'",
+    _spoilt(
+        "an event that is still on its way",
         "every_event_was_confirmed",
+        "UPDATE ledger.outbox SET confirmed_at = NULL WHERE type = 'run.failed'",
     ),
-    "a result that the journal does not tell": (
-        "UPDATE ledger.run SET state = 'cancelled', error = NULL WHERE kb_id = 'failed'",
+    _spoilt(
+        "a result that the journal does not tell",
         "each_run_ends_once_and_nothing_follows",
+        "UPDATE ledger.run SET state = 'cancelled', error = NULL WHERE kb_id = 'failed'",
     ),
-    "an adapter of another attempt": (
+    _spoilt(
+        "an adapter of another attempt",
+        "every_completed_run_has_its_one_adapter",
         "UPDATE ledger.run SET artifact_uri = replace(artifact_uri, '/2/', '/1/') WHERE kb_id = 'completed'",
-        "every_completed_run_has_its_one_adapter",
     ),
-    "another adapter's hash": (
+    _spoilt(
+        "another adapter's hash",
+        "every_completed_run_has_its_one_adapter",
         "UPDATE ledger.run SET adapter_sha256 = repeat('0', 64) WHERE kb_id = 'completed'",
-        "every_completed_run_has_its_one_adapter",
     ),
-}
+]
 
 
-@pytest.mark.parametrize("sql,rule", SPOILT.values(), ids=SPOILT)
-def test_what_is_spoilt_in_the_database_is_caught(history, sql, rule):
+@pytest.mark.parametrize(("rule", "sql"), SPOILT)
+def test_what_is_spoilt_in_the_database_is_caught(history, rule, sql):
     history.spoil(sql)
 
     assert rule in history.broken()
@@ -269,6 +293,6 @@ def test_what_is_spoilt_on_the_disk_is_caught(history, spoiling, tmp_path):
 
 
 def test_every_rule_was_broken_by_some_test():
-    proven = {rule for _, rule in SPOILT.values()}
+    proven = {one.values[0] for one in SPOILT}
 
     assert proven == {rule.__name__ for rule in RULES}
