@@ -76,9 +76,11 @@ class ClientJournal:
         self._write(exchange)
         return exchange
 
-    def was_told(self, exchange: Exchange, status: int, run_id: str | None) -> None:
+    def was_told(self, exchange: Exchange, status: int, run_id: str | None) -> Exchange:
         """To be called as soon as an answer is there whole."""
-        self._write(replace(exchange, status=status, run_id=run_id))
+        told = replace(exchange, status=status, run_id=run_id)
+        self._write(told)
+        return told
 
     def _write(self, exchange: Exchange) -> None:
         with self._lock:

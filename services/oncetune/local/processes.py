@@ -24,7 +24,7 @@ from oncetune.local.signals import Signals
 
 _LOOK_SECONDS = 0.05
 _FIRST_RESTART_SECONDS = 0.5
-_LAST_RESTART_SECONDS = 30.0
+_LONGEST_PAUSE_SECONDS = 30.0
 _REPEAT_AFTER_SECONDS = 30.0
 _SETTLED_SECONDS = 60.0  # after so long a life, the next restart is quick again
 _PR_SET_PDEATHSIG = 1
@@ -72,8 +72,16 @@ class _Running:
 class Processes:
     """The programs of one stack. `start` and `run` belong to one thread; `pids` may be read by any."""
 
-    def __init__(self, logs: Path, *, signals: Signals, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        logs: Path,
+        *,
+        signals: Signals,
+        tell: Callable[[str], None],
+        longest_pause: float = _LONGEST_PAUSE_SECONDS,  # before a program that ended is started again
+    ) -> None:
         self._logs = logs
+        self._longest_pause = longest_pause
         self._signals = signals
         self._tell = tell
         self._running: dict[str, _Running] = {}
@@ -165,10 +173,10 @@ class Processes:
         now = time.monotonic()
         if one.restart_at is None:
             one.pause = _FIRST_RESTART_SECONDS if now - one.started > _SETTLED_SECONDS else one.pause
-            one.restart_at = now + one.pause
+            one.restart_at = now + min(one.pause, self._longest_pause)
             self._tell(f"{one.program.name} ended ({_how(one.process.returncode)}); starting it again")
         elif now >= one.restart_at:
-            one.pause, one.restart_at, one.started = min(2 * one.pause, _LAST_RESTART_SECONDS), None, now
+            one.pause, one.restart_at, one.started = min(2 * one.pause, self._longest_pause), None, now
             try:
                 one.process = _spawn(one.program, one.log)
             except OSError as error:  # no memory, no disk: the next try is booked already

@@ -1,0 +1,171 @@
+"""Where a process may die, and how it is made to: production code has no hooks, the launcher wraps named functions.
+
+A point is armed by a file, `<armed>/<service>/<point>.<side>`, which holds how many passes to let by. Whoever comes to
+the point takes the file away and is killed there, as by the kernel: nothing is flushed, nothing is said.
+"""
+
+import functools
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+Wrapped = Callable[..., Any]
+
+
+class Side(StrEnum):
+    """Of the effect that gives the point its name: has it happened yet?"""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A function, `module:attribute`, and the moment: as it is called, or as it returns something that counts."""
+
+    target: str
+    returning: bool = True
+    counts: Callable[[Any], bool] = bool
+
+
+@dataclass(frozen=True)
+class Point:
+    """`before` and `after` the effect. `burst`: how many requests must be sent at once to come by."""
+
+    name: str
+    service: str
+    before: Place
+    after: Place
+    burst: int = 1
+
+
+def _anything(_result: Any) -> bool:
+    return True
+
+
+def _claims(offer: Any) -> bool:
+    return offer == "claimed"
+
+
+POINTS = (
+    Point(
+        "request-commit", "trigger",
+        Place("oncetune.trigger.routes:accept"),  # everything is written, nothing committed
+        Place("oncetune.trigger.routes:_accept"),
+    ),
+    Point(
+        "answer", "trigger",
+        Place("tests.chaos.launcher:answer_starts", returning=False),
+        Place("tests.chaos.launcher:answer_ended", counts=_anything),
+    ),
+    Point(
+        "take", "trigger",
+        Place("oncetune.trigger.relay:take_events"),
+        Place("oncetune.trigger.relay:topic_of", returning=False),  # the first thing after the commit
+    ),
+    Point(
+        "publish", "trigger",
+        Place("tests.chaos.launcher:publishes", returning=False),
+        Place("tests.chaos.launcher:publishes", counts=_anything),
+    ),
+    Point(
+        "half-a-batch", "trigger",
+        Place("tests.chaos.launcher:publishes_the_middle_one", returning=False),
+        Place("tests.chaos.launcher:publishes_the_middle_one", counts=_anything),
+        burst=6,
+    ),
+    Point(
+        "confirm", "trigger",
+        Place("oncetune.trigger.relay:confirm_events", counts=lambda found: bool(found.event_ids)),
+        Place("oncetune.trigger.relay:confirm_once"),
+    ),
+    Point(
+        "delivery-claim", "trainer",
+        Place("oncetune.trainer.slot:claim_run"),
+        Place("oncetune.trainer.slot:Slot.offer", counts=_claims),
+    ),
+    Point(
+        "first-heartbeat", "trainer",
+        Place("oncetune.trainer.heartbeat:renew_lease", returning=False),
+        Place("oncetune.trainer.heartbeat:Heartbeat._renew", counts=_anything),
+    ),
+    Point(
+        "artifact-publish", "trainer",
+        Place("oncetune.trainer.attempt:publish_adapter", returning=False),
+        Place("oncetune.trainer.attempt:publish_adapter"),
+    ),
+    Point(
+        "finish", "trainer",
+        Place("oncetune.trainer.attempt:finish_run"),
+        Place("oncetune.trainer.attempt:Attempt._tell"),
+    ),
+    Point(
+        "journal-commit", "status",
+        Place("oncetune.status.intake:append_events"),
+        Place("oncetune.status.intake:_append"),
+    ),
+    Point(
+        "journal-answer", "status",
+        Place("tests.chaos.launcher:answer_starts", returning=False),
+        Place("tests.chaos.launcher:answer_ended", counts=_anything),
+    ),
+)  # fmt: skip
+
+
+def arm(armed: Path, name: str, point: Point, side: Side, *, passes: int) -> Path:
+    """Let the process `name` die when it comes to this point after `passes` others; the file that says so."""
+    (armed / name).mkdir(exist_ok=True)
+    file = armed / name / f"{point.name}.{side}"
+    new = file.with_suffix(".new")
+    new.write_text(str(passes))
+    return new.rename(file)
+
+
+def install(armed: Path, name: str, service: str) -> None:
+    """Wrap the functions of every point of this service, in the process that calls this."""
+    for point in POINTS:
+        if point.service == service:
+            for side, place in ((Side.BEFORE, point.before), (Side.AFTER, point.after)):
+                _wrap(place, Fuse(armed / name / f"{point.name}.{side}"))
+
+
+def _wrap(place: Place, fuse: "Fuse") -> None:
+    module, _, path = place.target.partition(":")
+    *outer, attribute = path.split(".")
+    owner = functools.reduce(getattr, outer, import_module(module))
+    function: Wrapped = getattr(owner, attribute)
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if not place.returning:
+            fuse.burn()
+        result = function(*args, **kwargs)
+        if place.returning and place.counts(result):
+            fuse.burn()
+        return result
+
+    setattr(owner, attribute, wrapped)
+
+
+class Fuse:
+    """Burns when its file is there, and kills this process."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._left: int | None = None
+
+    def burn(self) -> None:
+        try:
+            passes = int(self._file.read_text())
+        except FileNotFoundError:
+            self._left = None
+            return
+        self._left = passes if self._left is None else self._left - 1
+        if self._left <= 0:
+            self._file.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)

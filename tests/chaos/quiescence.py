@@ -1,0 +1,55 @@
+"""Wait until the system is at rest: every run ended, every event confirmed, no attempt in work."""
+
+import time
+from pathlib import Path
+
+import psycopg
+
+from tests.chaos.client_journal import read_client_journal
+from tests.chaos.evidence import gather, journal_rows
+from tests.chaos.oracle import Broken, Case, verdict
+from tests.deadline import eventually
+
+_UNREST = """
+SELECT (SELECT count(*) FROM ledger.run WHERE state IN ('queued', 'running'))
+     + (SELECT count(*) FROM ledger.outbox WHERE confirmed_at IS NULL)
+"""
+
+
+def unrest(database_url: str) -> int | None:
+    """How many runs and events are not at their end; None when the database does not say."""
+    try:
+        with psycopg.connect(database_url, connect_timeout=3) as connection:
+            row = connection.execute(_UNREST).fetchone()
+    except psycopg.OperationalError:
+        return None
+    assert row
+    return int(row[0])
+
+
+def settle(database_url: str, *, seconds: float) -> float:
+    """Seconds until all is at rest; AssertionError after `seconds`."""
+    began = time.monotonic()
+    eventually(lambda: unrest(database_url) == 0, seconds=seconds, every=0.1)
+    return time.monotonic() - began
+
+
+class Judge:
+    """Judges a system whenever it is at rest, each time against everything that it saw before."""
+
+    def __init__(self, database_url: str, artifacts: Path, client_journal: Path) -> None:
+        self._database_url = database_url
+        self._artifacts = artifacts
+        self._client_journal = client_journal
+        self._earlier: dict[object, str] = {}
+
+    def look(self) -> None:
+        """Remember the journal as it is now."""
+        self._earlier |= journal_rows(gather(self._database_url, self._artifacts))
+
+    def judge(self) -> list[Broken]:
+        """What is broken now."""
+        evidence = gather(self._database_url, self._artifacts)
+        broken = verdict(Case(read_client_journal(self._client_journal), evidence, self._earlier))
+        self._earlier |= journal_rows(evidence)
+        return broken

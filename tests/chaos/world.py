@@ -1,0 +1,194 @@
+"""The whole system as real processes that may be killed: Postgres, valkey, trigger, status, trainers, a sidecar each.
+
+What ends is started again at once. Leases are two seconds long, and training is tests/chaos/stand_in.py.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import psycopg
+
+from oncetune.local.credentials import Credentials, credentials
+from oncetune.local.delivery import await_sidecar, choose_parts, sidecar_program, start_broker
+from oncetune.local.postgres_server import Cluster, cluster_of, forget, start_postgres
+from oncetune.local.preflight import answers, free_ports, prepare_folder
+from oncetune.local.processes import Processes, Program
+from oncetune.local.sidecar import HOST, Broker, SidecarPorts, app_environment, daprd_environment
+from oncetune.local.signals import Signals
+from oncetune.migrations.upgrade import upgrade
+from tests.deadline import eventually
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+READY = timedelta(seconds=60)
+LEASE_SECONDS = 2.0
+QUICK = {
+    "ONCETUNE_TRAINER_LEASE": f"PT{LEASE_SECONDS}S",
+    "ONCETUNE_TRAINER_RENEW_EVERY": "PT0.5S",
+    "ONCETUNE_TRAINER_POLL_EVERY": "PT0.2S",
+    "ONCETUNE_TRIGGER_EXPIRE_EVERY": "PT0.25S",
+    "ONCETUNE_TRIGGER_RUNS_PER_MINUTE": "1000000",
+}
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process of ours and its sidecar. `name` is unique, `serves` is what it serves."""
+
+    name: str
+    serves: str
+    ports: SidecarPorts
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.ports.app}"
+
+    @property
+    def sidecar(self) -> str:
+        return f"daprd-{self.name}"
+
+
+@dataclass(frozen=True)
+class World:
+    """A running system, and where its things are."""
+
+    folder: Path
+    cluster: Cluster
+    broker: Broker
+    secrets: Credentials
+    processes: Processes
+    services: tuple[Service, ...]
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
+
+    @property
+    def armed(self) -> Path:
+        """Crash points that are to go off: see tests/chaos/crash_points.py."""
+        return self.folder / "armed"
+
+    @property
+    def trigger_url(self) -> str:
+        return self.named("trigger").url
+
+    @property
+    def database_url(self) -> str:
+        return self.cluster.database_url
+
+    def named(self, name: str) -> Service:
+        return next(one for one in self.services if one.name == name)
+
+    def pid(self, program: str) -> int | None:
+        """Of the process that runs under this name now; None while it is down."""
+        return self.processes.pids().get(program)
+
+    def kill(self, program: str, number: signal.Signals = signal.SIGKILL) -> bool:
+        """Send a signal; False when nothing runs under that name just now."""
+        pid = self.pid(program)
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def await_ready(self, seconds: float = 60) -> None:
+        """Until the database takes connections and every service says that it is ready."""
+        eventually(self._database_answers, seconds=seconds, every=0.1)
+        for one in self.services:
+            eventually(partial(answers, one.url, "/ready"), seconds=seconds, every=0.1)
+
+    def _database_answers(self) -> bool:
+        try:
+            psycopg.connect(self.database_url, connect_timeout=3).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@contextmanager
+def running_world(
+    folder: Path, *, trainers: int = 2, settings: Mapping[str, str] | None = None, training: tuple[str, ...] = ()
+) -> Iterator[World]:
+    """Everything up while inside, nothing left outside. `training` replaces the stand-in; needs a daprd."""
+    prepare_folder(folder)
+    (folder / "armed").mkdir()
+    secrets = credentials(folder)
+    processes = Processes(folder / "logs", signals=Signals(), tell=lambda line: None, longest_pause=0.1)
+    ports = iter(free_ports(4 * (trainers + 2) + 1))
+    names = [
+        ("trigger", "trigger"),
+        ("status", "status"),
+        *((f"trainer-{n}", "trainer") for n in range(1, trainers + 1)),
+    ]
+    services = tuple(
+        Service(name, serves, SidecarPorts(next(ports), next(ports), next(ports), next(ports)))
+        for name, serves in names
+    )
+    broker = Broker(next(ports), secrets.broker_password)
+    world = World(folder, cluster_of(folder), broker, secrets, processes, services)
+    try:
+        _start(world, settings or {}, training or (sys.executable, str(STAND_IN)))
+        processes.watch()
+        world.await_ready()
+        yield world
+    finally:
+        processes.stop()
+        forget(folder)
+
+
+def _start(world: World, settings: Mapping[str, str], training: tuple[str, ...]) -> None:
+    base = dict(os.environ)
+    parts = choose_parts("sidecar", base, lambda line: None)
+    assert parts
+    start_postgres(world.cluster, world.processes, environment=base)
+    upgrade(world.database_url)
+    start_broker(parts, world.broker, world.folder / "broker", world.processes)
+    shared = (
+        base
+        | QUICK
+        | {
+            "DATABASE_URL": world.database_url,
+            "DPO_GATEWAY_SHARED_SECRET": world.secrets.gateway_secret,
+            "APP_API_TOKEN": world.secrets.app_token,
+            "DAPR_API_TOKEN": world.secrets.dapr_token,
+            "ONCETUNE_ENVIRONMENT": "local",
+            "ONCETUNE_ARTIFACTS": str(world.artifacts),
+            "ONCETUNE_MODEL_CACHE": str(world.folder / "models"),
+            "ONCETUNE_TRAINER_TRAINING_COMMAND": json.dumps(training),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONUNBUFFERED": "1",
+        }
+        | settings
+    )
+    tokens = daprd_environment(world.broker, app_token=world.secrets.app_token, dapr_token=world.secrets.dapr_token)
+    for one in world.services:
+        own = app_environment(one.ports) | {
+            "ONCETUNE_TRAINER_STAGING": str(world.folder / "staging" / one.name),
+            "ONCETUNE_TRAINER_NAME": one.name,
+        }
+        program = Program(one.name, _command(world, one), {**shared, **own}, stage=2, speaks=True)
+        world.processes.start(program)
+    sidecars = [
+        replace(sidecar_program(parts, (one.serves,), one.ports, base | tokens, stage=3), name=one.sidecar)
+        for one in world.services
+    ]
+    for program in sidecars:
+        world.processes.start(program)
+    for one, program in zip(world.services, sidecars, strict=True):
+        await_sidecar(program, one.ports, world.processes)
+
+
+def _command(world: World, service: Service) -> tuple[str, ...]:
+    """Through the launcher that can let it crash at a named point."""
+    launcher = (sys.executable, "-P", "-m", "tests.chaos.launcher", str(world.armed), service.name)
+    return (*launcher, "serve", service.serves, "--host", HOST, "--port", str(service.ports.app))
