@@ -1,9 +1,10 @@
 """What lies in the database and in the artifacts folder, read as a stranger would: by SQL and by looking."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
@@ -14,7 +15,7 @@ from oncetune.contracts.envelope import content_hash, write_envelope
 Row = dict[str, Any]
 
 # A row of the journal as text: byte for byte what the database keeps.
-_JOURNAL = "SELECT *, event::text AS event_text, journal::text AS whole FROM audit.journal ORDER BY run_id, position"
+_JOURNAL = "SELECT *, journal::text AS whole FROM audit.journal ORDER BY run_id, position"
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,28 @@ class Evidence:
 
 def gather(database_url: str, artifacts: Path) -> Evidence:
     """One look at everything, of one moment of the database."""
-    with psycopg.connect(database_url, row_factory=dict_row) as connection:
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        connection.execute("SET LOCAL timezone = 'UTC'")
-
-        def rows(query: Any) -> list[Row]:
-            return connection.execute(query).fetchall()
-
+    with _one_moment(database_url) as select:
         return Evidence(
-            runs=rows("SELECT * FROM ledger.run ORDER BY created_at"),
-            outbox=rows("SELECT * FROM ledger.outbox ORDER BY run_id, position"),
-            journal=rows(_JOURNAL),
+            runs=select("SELECT * FROM ledger.run ORDER BY created_at"),
+            outbox=select("SELECT * FROM ledger.outbox ORDER BY run_id, position"),
+            journal=select(_JOURNAL),
             adapters=_adapters(artifacts),
         )
+
+
+def read_journal(database_url: str) -> dict[Any, str]:
+    """`journal_rows` of a look at nothing else. Raises psycopg.OperationalError while the database is away."""
+    with _one_moment(database_url) as select:
+        return {row["event_id"]: row["whole"] for row in select(_JOURNAL)}
+
+
+@contextmanager
+def _one_moment(database_url: str) -> Iterator[Callable[[LiteralString], list[Row]]]:
+    """Selects that all see the same moment."""
+    with psycopg.connect(database_url, row_factory=dict_row, connect_timeout=5) as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.execute("SET LOCAL timezone = 'UTC'")
+        yield lambda query: connection.execute(query).fetchall()
 
 
 def _adapters(artifacts: Path) -> dict[str, str]:
@@ -61,6 +71,3 @@ def published_hash(event: Row) -> str:
 def journal_rows(evidence: Evidence) -> dict[Any, str]:
     """Every row of the journal by its event, whole: for a later look to compare with."""
     return {row["event_id"]: row["whole"] for row in evidence.journal}
-
-
-Look = Callable[[], Evidence]

@@ -77,9 +77,10 @@ def client_of(url: str, secret: str, journal: ClientJournal) -> Iterator[Client]
 class Load(threading.Thread):
     """Asks at a steady rate until told to stop; some keys are given up early, some repeated although answered."""
 
-    def __init__(self, client: Client, *, per_second: float, seed: int, wishes: list[Wish]) -> None:
+    def __init__(self, client: Client, *, prefix: str, per_second: float, seed: int, wishes: list[Wish]) -> None:
         super().__init__(name="load")
         self._client = client
+        self._prefix = prefix
         self._pause = 1 / per_second
         self._random = random.Random(seed)
         self._wishes = wishes
@@ -92,7 +93,9 @@ class Load(threading.Thread):
             while not self._stop_asking.wait(max(0.0, due - time.monotonic())):
                 number, due = number + 1, due + self._pause
                 wish = self._random.choice(self._wishes)
-                pool.submit(self._one, f"load-{number}", wish, self._random.choice((1, 3, 30)), self._random.random())
+                pool.submit(
+                    self._one, f"{self._prefix}-{number}", wish, self._random.choice((1, 3, 30)), self._random.random()
+                )
 
     def _one(self, name: str, wish: Wish, tries: int, chance: float) -> None:
         self.answers.append(self._client.ask_until_known(name, wish, tries=tries))
@@ -100,5 +103,6 @@ class Load(threading.Thread):
             self._client.ask(name, wish)
 
     def stop(self) -> None:
+        """Ask nothing new; returns when every answer is there or given up."""
         self._stop_asking.set()
         self.join()

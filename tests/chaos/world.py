@@ -86,6 +86,10 @@ class World:
     def named(self, name: str) -> Service:
         return next(one for one in self.services if one.name == name)
 
+    def serving(self, service: str) -> tuple[str, ...]:
+        """The names of the processes that serve it."""
+        return tuple(one.name for one in self.services if one.serves == service)
+
     def pid(self, program: str) -> int | None:
         """Of the process that runs under this name now; None while it is down."""
         return self.processes.pids().get(program)
@@ -101,9 +105,18 @@ class World:
             return False
         return True
 
+    def administer(self, sql: str) -> None:
+        """Run one statement as the owner of everything."""
+        with psycopg.connect(self.database_url, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(sql)
+
+    def await_database(self, seconds: float = 60) -> None:
+        """Until it takes connections."""
+        eventually(self._database_answers, seconds=seconds, every=0.1)
+
     def await_ready(self, seconds: float = 60) -> None:
         """Until the database takes connections and every service says that it is ready."""
-        eventually(self._database_answers, seconds=seconds, every=0.1)
+        self.await_database(seconds)
         for one in self.services:
             eventually(partial(answers, one.url, "/ready"), seconds=seconds, every=0.1)
 

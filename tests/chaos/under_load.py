@@ -1,0 +1,58 @@
+"""Faults at random moments while a client asks without a pause; then everything must come to rest, and be whole."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.chaos.faults import Fault
+from tests.chaos.load import Client, Load, Wish
+from tests.chaos.quiescence import Judge, settle
+from tests.chaos.world import World
+
+WISHES = [Wish(0.1), Wish(0.3), Wish(0.6), Wish(0.2, "refuse"), Wish(0.2, "die")]
+
+
+@dataclass
+class Storm:
+    """What happened in one."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    healed_seconds: float = 0.0  # from the end of the last fault until everything was at rest
+
+
+def storm(
+    world: World,
+    client: Client,
+    judge: Judge,
+    faults: Sequence[Fault],
+    *,
+    seed: int,
+    seconds: float,
+    per_second: float = 3.0,
+    pause: tuple[float, float] = (0.3, 1.5),
+    healed_seconds: float = 60.0,
+) -> Storm:
+    """Every fault once and then at random, for `seconds`. AssertionError unless all is at rest in time afterwards."""
+    chance, told, began = random.Random(seed), Storm(), time.monotonic()
+    load = Load(client, prefix=f"storm-{seed}", per_second=per_second, seed=seed, wishes=WISHES)
+    load.start()
+    try:
+        waiting = list(faults)
+        while waiting or time.monotonic() - began < seconds:
+            fault = waiting.pop() if waiting else chance.choice(faults)
+            fault(world, chance)
+            told.faults[fault.__name__] += 1
+            threading.Event().wait(chance.uniform(*pause))
+            judge.look_if_it_answers()
+    finally:
+        load.stop()
+    told.answers.update(str(answer) for answer in load.answers)
+    told.seconds = time.monotonic() - began
+    told.healed_seconds = settle(world.database_url, seconds=healed_seconds)
+    world.await_ready()
+    return told
