@@ -35,14 +35,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Point:
-    """`before` and `after` the effect. `burst` requests at once come by at least `passes` times and once more."""
+    """`before` and `after` the effect. `burst`: how many requests at once."""
 
     name: str
     service: str
     before: Place
     after: Place
     burst: int = 2
-    passes: int = 1
 
 
 def _anything(_result: Any) -> bool:
@@ -79,7 +78,6 @@ POINTS = (
         Place("tests.chaos.launcher:publishes_the_middle_one", returning=False),
         Place("tests.chaos.launcher:publishes_the_middle_one", counts=_anything),
         burst=12,
-        passes=0,
     ),
     Point(
         "confirm", "trigger",

@@ -1,6 +1,7 @@
 """The process dies at a named point, on one side of its effect, while requests are under way."""
 
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.chaos.crash_points import Point, Side, arm
@@ -10,26 +11,38 @@ from tests.chaos.world import World
 from tests.deadline import eventually
 
 HEALED_SECONDS = 60.0
+_MOST_BURSTS = 20
 
 
 def crash(world: World, client: Client, point: Point, side: Side, seed: int) -> float:
-    """Let it die there once; the seconds until everything was at rest again. AssertionError when nobody came by."""
+    """Let it die there once; the seconds until everything was at rest again. AssertionError when nobody comes by."""
     chance = random.Random(f"{point.name} {side} {seed}")
-    armed = [
-        arm(world.armed, name, point, side, passes=chance.randint(0, point.passes))
-        for name in world.serving(point.service)
-    ]
-    requests = point.burst + chance.randint(0, 2)
-    wishes = [Wish(seconds=chance.uniform(0.05, 0.6)) for _ in range(requests)]
-    with ThreadPoolExecutor(requests) as pool:
-        for number, wish in enumerate(wishes):
-            name = f"{point.name}-{side}-{seed}-{number}"
-            pool.submit(client.ask_until_known, name, wish, tries=40)
+    armed = [arm(world.armed, name, point, side, passes=chance.randint(0, 2)) for name in world.serving(point.service)]
     try:
-        eventually(lambda: not all(file.exists() for file in armed), seconds=HEALED_SECONDS)
+        _ask_until(
+            lambda: not all(file.exists() for file in armed), client, point, f"{point.name}-{side}-{seed}", chance
+        )
     finally:
         for file in armed:
             file.unlink(missing_ok=True)
     took = settle(world.database_url, seconds=HEALED_SECONDS)
     world.await_ready()
     return took
+
+
+def _ask_until(died: Callable[[], bool], client: Client, point: Point, name: str, chance: random.Random) -> None:
+    """Bursts of requests, each repeated until it is answered."""
+    with ThreadPoolExecutor(point.burst) as pool:
+        for burst in range(_MOST_BURSTS):
+            wishes = [Wish(seconds=chance.uniform(0.05, 0.6)) for _ in range(point.burst)]
+            asked = [
+                pool.submit(client.ask_until_known, f"{name}-{burst}-{number}", wish, tries=40)
+                for number, wish in enumerate(wishes)
+            ]
+            try:
+                eventually(died, seconds=3)
+                return
+            except AssertionError:
+                for one in asked:
+                    one.result()
+    raise AssertionError(f"nobody came by {point.name}")
