@@ -92,10 +92,12 @@ KeyHeader = Annotated[
 ]
 
 
-async def request_key(idempotency_key: KeyHeader = None) -> str | None:
+async def request_key(request: Request, idempotency_key: KeyHeader = None) -> str | None:
     """The Idempotency-Key header, 1 to 255 visible ASCII characters; None when it is absent."""
     if idempotency_key is None:
         return None
+    if len(request.headers.getlist("Idempotency-Key")) > 1:
+        raise Refusal(400, "invalid_idempotency_key", "The header Idempotency-Key stands twice")
     if not 1 <= len(idempotency_key) <= 255 or not idempotency_key.isascii() or not idempotency_key.isprintable():
         raise Refusal(400, "invalid_idempotency_key", "Idempotency-Key takes 1 to 255 visible ASCII characters")
     return idempotency_key
