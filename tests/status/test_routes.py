@@ -152,6 +152,9 @@ def test_a_bad_filter_is_a_400_that_names_it(status):
         answer = status.get(f"/runs?{query}")
         assert answer.status_code == 400, query
         assert answer.json()["code"] in ("invalid_request", "invalid_cursor")
+        assert answer.json()["detail"].startswith(query.partition("=")[0] + ": "), (
+            "the name and nothing of the parser's"
+        )
         assert query.split("=")[0] in answer.json()["detail"]
 
 
