@@ -64,18 +64,21 @@ def accept(
     *,
     key: str | None,
     fingerprint: str,
+    patience: timedelta = timedelta(seconds=5),
     key_lifetime: timedelta,
     runs_per_minute: int,
 ) -> RequestAnswer:
     """Record the run, or find the run that the same key made. Raises RequestKeyReused, TooManyRuns and RunActive.
 
-    Any number of callers may do this at once. Equal keys wait for one another for at most the session's
-    `lock_timeout`, after which sqlalchemy's OperationalError with sqlstate 55P03 comes (answer 409). Whatever is
-    raised, the transaction must be rolled back: then nothing of the request remains, its key included.
+    Any number of callers may do this at once. Equal keys wait for one another for at most `patience`, after which
+    sqlalchemy's OperationalError with sqlstate 55P03 comes (answer 409). Whatever is raised, the transaction must be
+    rolled back: then nothing of the request remains, its key included.
     """
     run_id = uuid4()
-    if key is not None and not _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime):
-        return RequestAnswer(_run_of_key(session, request.user_id, key, fingerprint), replayed=True)
+    if key is not None:
+        _wait_at_most(session, patience)
+        if not _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime):
+            return RequestAnswer(_run_of_key(session, request.user_id, key, fingerprint), replayed=True)
     session.execute(text("SET LOCAL lock_timeout = DEFAULT"))  # 55P03 means 409 on the key alone
     _within_rate(session, request.user_id, runs_per_minute)
     _record_run(session, run_id, request)
@@ -83,8 +86,12 @@ def accept(
     return RequestAnswer(run_id, replayed=False)
 
 
+def _wait_at_most(session: Session, patience: timedelta) -> None:
+    milliseconds = str(max(1, int(patience.total_seconds() * 1000)))
+    session.execute(text("SELECT set_config('lock_timeout', :milliseconds, true)"), {"milliseconds": milliseconds})
+
+
 def _claim_key(session: Session, user_id: str, key: str, fingerprint: str, run_id: UUID, lifetime: timedelta) -> bool:
-    session.execute(text("SET LOCAL lock_timeout = '5s'"))
     row = session.execute(
         statement("ledger", "claim_key"),
         {

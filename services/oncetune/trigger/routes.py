@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -36,6 +37,7 @@ routes = APIRouter(tags=["trigger"])
 
 LOCK_NOT_AVAILABLE = "55P03"
 SEAT_SECONDS = 5
+TWIN_SECONDS = 5
 
 
 class Accepted(BaseModel):
@@ -81,6 +83,8 @@ async def verified(body: Annotated[bytes, Depends(request_body)], state: State) 
         return await run_in_threadpool(verify, body, state.settings.models)
 
 
+Trigger = Annotated[VerifiedTrigger, Depends(verified)]
+
 _VISIBLE = "^[!-~]([ -~]{0,253}[!-~])?$"  # told, not checked by it: the sentence of the refusal says more
 KeyHeader = Annotated[
     str | SkipJsonSchema[None],
@@ -103,11 +107,36 @@ async def request_key(request: Request, idempotency_key: KeyHeader = None) -> st
     return idempotency_key
 
 
+Key = Annotated[str | None, Depends(request_key)]
+
+
+async def turn(caller: AdminCaller, _trigger: Trigger, key: Key, state: State) -> AsyncIterator[timedelta]:
+    """How long to wait for a twin in another replica. Twins enter here one at a time: they take one seat, not all."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + TWIN_SECONDS
+    mine = asyncio.Lock() if key is None else state.turns.setdefault((caller.user_id, key), asyncio.Lock())
+    try:
+        async with asyncio.timeout_at(until):
+            await mine.acquire()
+    except TimeoutError as error:
+        raise _in_flight() from error
+    try:
+        yield timedelta(seconds=max(0.01, until - loop.time()))
+    finally:
+        mine.release()
+
+
+def _in_flight() -> Refusal:
+    detail = "The first request with this Idempotency-Key is still in flight; repeat this one"
+    return Refusal(409, "request_in_flight", detail, headers={"Retry-After": "2"})
+
+
 @routes.post("/trigger-finetune", responses=TRIGGER_RESPONSES, openapi_extra=TRIGGER_BODY)
 def trigger_finetune(
     caller: AdminCaller,
-    trigger: Annotated[VerifiedTrigger, Depends(verified)],
-    key: Annotated[str | None, Depends(request_key)],
+    trigger: Trigger,
+    key: Key,
+    patience: Annotated[timedelta, Depends(turn)],
     _seat: Annotated[None, Depends(seat)],
     state: State,
     request: Request,
@@ -126,7 +155,7 @@ def trigger_finetune(
         rows=trigger.rows,
         traceparent=_traceparent(request),
     )
-    answer = _accept(state, wanted, key, trigger.fingerprint)
+    answer = _accept(state, wanted, key, trigger.fingerprint, patience)
     if answer.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     else:
@@ -147,7 +176,9 @@ def _traceparent(request: Request) -> str | None:
     return given if len(given) == 55 and given.isascii() and given.isprintable() else None
 
 
-def _accept(state: TriggerState, wanted: RunRequest, key: str | None, fingerprint: str) -> RequestAnswer:
+def _accept(
+    state: TriggerState, wanted: RunRequest, key: str | None, fingerprint: str, patience: timedelta
+) -> RequestAnswer:
     try:
         with transaction(state.engine) as session:  # key, run and outbox, dataset: all or nothing
             return accept(
@@ -155,6 +186,7 @@ def _accept(state: TriggerState, wanted: RunRequest, key: str | None, fingerprin
                 wanted,
                 key=key,
                 fingerprint=fingerprint,
+                patience=patience,
                 key_lifetime=state.settings.key_lifetime,
                 runs_per_minute=state.settings.runs_per_minute,
             )
@@ -171,8 +203,7 @@ def _accept(state: TriggerState, wanted: RunRequest, key: str | None, fingerprin
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
             raise
-        detail = "The first request with this Idempotency-Key is still in flight; repeat this one"
-        raise Refusal(409, "request_in_flight", detail, headers={"Retry-After": "2"}) from error
+        raise _in_flight() from error
 
 
 @routes.post("/runs/{run_id}/cancel", responses=CANCEL_RESPONSES)

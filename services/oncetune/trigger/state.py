@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Engine
 
@@ -17,4 +19,5 @@ class TriggerState:
     engine: Engine
     seats: asyncio.Semaphore
     readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))  # bodies that are parsed at once
+    turns: MutableMapping[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)  # by user and key
     wake_relay: threading.Event = field(default_factory=threading.Event)
