@@ -95,6 +95,7 @@ def test_who_waited_five_seconds_for_its_twin_gets_409_and_may_come_again(client
     with _holding_a_key(engine(None)):
         answer = ask(client, key="k")
     assert (answer.status_code, answer.json()["code"]) == (409, "request_in_flight")
+    assert 4.5 < answer.elapsed.total_seconds() < 8
     assert int(answer.headers["Retry-After"]) > 0
     assert ask(client, key="k").status_code == 200
 
