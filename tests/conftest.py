@@ -5,6 +5,7 @@ answers and has or can pull the image, else the embedded server. The suite's hea
 """
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -20,6 +21,8 @@ TEMPLATE = f"oncetune_template_{os.getpid()}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts us in the background makes us, and every program that we start, deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     configure_logs("tests", json=True)
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
