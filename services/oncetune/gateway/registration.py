@@ -17,7 +17,12 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 from oncetune.gateway.calls import Answer, NoAnswer, Stopped, call
-from oncetune.gateway.public_url import public_base_url, public_url_problem, registration_problems
+from oncetune.gateway.public_url import (
+    LONGEST_TTL_SECONDS,
+    public_base_url,
+    public_url_problem,
+    registration_problems,
+)
 from oncetune.gateway.settings import RegistrationSettings
 from oncetune.logs import log
 
@@ -136,7 +141,7 @@ class Registration:
     def __init__(self, settings: RegistrationSettings, pace: RegistrationPace | None = None) -> None:
         self._settings = settings
         self._pace = pace or RegistrationPace()
-        self._ttl = timedelta(seconds=settings.service_ttl_seconds)
+        self._ttl = timedelta(seconds=min(max(settings.service_ttl_seconds, 0), LONGEST_TTL_SECONDS))
         self._reached = not settings.register_self_check
         self._failures = 0
         problems = registration_problems(settings)
