@@ -142,6 +142,16 @@ def test_a_file_that_is_there_stays_as_it_is_when_a_check_fails(
     assert (tmp_path / "pod.env").read_text() == "as before"
 
 
+def test_a_file_that_is_there_is_never_written_over(oncetune: Oncetune, whole: dict[str, str], tmp_path: Path) -> None:
+    words = ("--env", "pod.env", "--min-free-mb", "0", "--port", str(free_port()))
+    assert oncetune("preflight", *words, **whole).returncode == 0
+    before = (tmp_path / "pod.env").read_bytes()
+    again = oncetune("preflight", *words, **whole | {"APP_API_TOKEN": ""})
+    assert again.returncode == 1
+    assert "pod.env is there already" in again.stderr
+    assert (tmp_path / "pod.env").read_bytes() == before
+
+
 def test_a_file_that_cannot_be_written_is_a_failure_with_a_hint(oncetune: Oncetune, whole: dict[str, str]) -> None:
     told = oncetune("preflight", "--env", "nowhere/pod.env", "--min-free-mb", "0", **whole)
     assert told.returncode == 1
