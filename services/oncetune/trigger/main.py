@@ -5,12 +5,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 
+import httpx
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from oncetune.dapr import Publish, direct_publisher, sidecar_publisher
+from oncetune.dapr import Publish, direct_publisher, require_sidecar, sidecar_publisher
 from oncetune.gateway.openapi import add_schemas
 from oncetune.gateway.registration import Registration, RegistrationState
 from oncetune.gateway.settings import GatewaySettings, RegistrationSettings
@@ -28,6 +30,7 @@ SETTINGS = (TriggerSettings, GatewaySettings, RegistrationSettings)
 ROLE = "oncetune_trigger"
 POOL = 10  # as many as the routes have threads
 LOOP_POOL = 2
+SIDECAR_PATIENCE = timedelta(seconds=0.5)  # of `/health`, whose checks have 2 s each
 
 
 def mount(app: FastAPI, _dapr: DaprApp) -> None:
@@ -43,6 +46,17 @@ def _publisher(settings: TriggerSettings, app_token: str) -> Iterator[Publish]:
     assert settings.direct_status_url is not None
     with direct_publisher(settings.direct_status_url, settings.direct_trainer_urls, app_token) as publish:
         yield publish
+
+
+def _sidecar(settings: TriggerSettings) -> str:
+    """What `/health` tells of it; events wait in the ledger while it is away, so it makes nothing unhealthy."""
+    if settings.delivery == "direct":
+        return "none"
+    try:
+        require_sidecar(SIDECAR_PATIENCE)
+    except httpx.HTTPError:
+        return "disconnected"
+    return "connected"
 
 
 def _backlog(engine: Engine, pace: Pace) -> object:
@@ -61,7 +75,11 @@ def running(app: FastAPI) -> Iterator[None]:
     state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
     app.state.trigger = state
     add_schemas(app, body_schemas(settings.models))
-    details = {"delivery": lambda: settings.delivery, "outbox": lambda: _backlog(loops, settings.pace)}
+    details = {
+        "delivery": lambda: settings.delivery,
+        "sidecar": lambda: _sidecar(settings),
+        "outbox": lambda: _backlog(loops, settings.pace),
+    }
     tell(app, Health(settings.environment, database_check(loops), details, {"registration": registration.report}))
     try:
         with _publisher(settings, app.state.app_token) as publish, _loops(loops, publish, state, registration):
