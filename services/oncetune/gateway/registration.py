@@ -13,8 +13,9 @@ import time
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from typing import Self
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from oncetune.gateway.calls import Answer, NoAnswer, Stopped, call
 from oncetune.gateway.public_url import (
@@ -150,6 +151,15 @@ class Registration:
             self._standing = _Standing(RegistrationState.OFF)
         elif problems:
             self._standing = _Standing(RegistrationState.REFUSED, "; ".join(problems))
+
+    @classmethod
+    def unreadable(cls, error: ValidationError) -> Self:
+        """Refused: the settings cannot even be read. `error` is theirs; no value of it is told."""
+        refused = cls(RegistrationSettings.model_construct())
+        told = {str(one["loc"][0]): one["msg"] for one in error.errors(include_input=False)}
+        named = (f"{name if name.isupper() else f'DPO_{name.upper()}'}: {reason}" for name, reason in told.items())
+        refused._standing = _Standing(RegistrationState.REFUSED, "; ".join(named))
+        return refused
 
     @property
     def state(self) -> RegistrationState:

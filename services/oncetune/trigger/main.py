@@ -10,6 +10,7 @@ from datetime import timedelta
 import httpx
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
+from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from oncetune.dapr import Publish, direct_publisher, require_sidecar, sidecar_publisher
@@ -26,7 +27,7 @@ from oncetune.trigger.routes import routes
 from oncetune.trigger.settings import TriggerSettings
 from oncetune.trigger.state import TriggerState
 
-SETTINGS = (TriggerSettings, GatewaySettings, RegistrationSettings)
+SETTINGS = (TriggerSettings, GatewaySettings)  # wrong ones of these stop the start; registration's do not
 ROLE = "oncetune_trigger"
 POOL = 10  # as many as the routes have threads
 LOOP_POOL = 2
@@ -69,7 +70,7 @@ def running(app: FastAPI) -> Iterator[None]:
     """Serve with settings from the environment; on exit the loops have ended and the engines are closed."""
     settings = TriggerSettings()
     app.state.gateway = GatewaySettings()
-    registration = Registration(registration_settings(app))
+    registration = _registration(app)
     engine = connect(settings.database_url, role=ROLE, pool_size=POOL)
     loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
     state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
@@ -93,6 +94,13 @@ def registration_settings(app: FastAPI) -> RegistrationSettings:
     """From the environment, with the port that this process listens on."""
     port: int | None = getattr(app.state, "port", None)  # `serve` knows it; the environment may say another
     return RegistrationSettings() if port is None else RegistrationSettings(port=port)
+
+
+def _registration(app: FastAPI) -> Registration:
+    try:
+        return Registration(registration_settings(app))
+    except ValidationError as error:
+        return Registration.unreadable(error)
 
 
 @contextmanager
