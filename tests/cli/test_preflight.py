@@ -132,6 +132,14 @@ def test_a_database_password_is_never_shown(oncetune: Oncetune) -> None:
             assert "hidden-word" not in told.stdout + told.stderr
 
 
+@pytest.mark.parametrize("url", [GATEWAY + "?key=hidden-word", "https://ann:hidden-word@gateway.example.com/register"])
+def test_a_token_in_the_register_url_is_never_shown(oncetune: Oncetune, url: str) -> None:
+    for words in ((), ("--json",)):
+        told = oncetune("preflight", *words, DPO_REGISTER_URL=url)
+        assert "gateway.example.com" in told.stdout
+        assert "hidden-word" not in told.stdout + told.stderr
+
+
 def test_a_file_that_is_there_stays_as_it_is_when_a_check_fails(
     oncetune: Oncetune, whole: dict[str, str], tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from oncetune.cli.exits import Failure
 from oncetune.cli.output import put
 from oncetune.local.credentials import credentials
 from oncetune.local.gateway import DevelopmentGateway, create_gateway
+from oncetune.local.guide import command
 from oncetune.local.preflight import CannotStart, prepare_folder, require_port
 from oncetune.local.sidecar import HOST
 from oncetune.logs import configure_logs
@@ -52,7 +53,7 @@ A service that starts with this environment registers, and again every half minu
   export DPO_GATEWAY_SHARED_SECRET=$(cat {folder}/secrets/gateway)
   export DPO_PUBLIC_BASE_URL=http://{HOST}:8080
   export DPO_SERVICE_TTL_SECONDS=60
-  oncetune up --data {folder}
+  {command()} up --data {folder}
 
 Or register one by hand:
 

@@ -15,6 +15,7 @@ from oncetune.cli.checks import Check, State, document, fingerprint, ok, passed,
 from oncetune.cli.exits import Exit, Failure
 from oncetune.cli.output import columns, print_json, put, tell
 from oncetune.cli.preflight_checks import (
+    bare,
     check_database,
     check_disk,
     check_port,
@@ -180,6 +181,8 @@ def _masked(name: str, value: str) -> str:
     """What a terminal may show: a secret's fingerprint, a URL without its password."""
     if name in _SECRETS:
         return f"(fingerprint {fingerprint(value)})"
+    if name == "DPO_REGISTER_URL":
+        return bare(value)
     return re.sub(r"(?i)(password=)[^&]*", r"\1***", re.sub(r"//\S*@", "//***@", value))
 
 
