@@ -36,7 +36,8 @@ def answer_refusals(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = str(first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0])  # deeper are pydantic's own words
+        place, *names = (str(part) for part in first["loc"])
+        where = ".".join(names if place == "body" else names[:1]) or place  # what follows is the type's own name
         return JSONResponse({"detail": f"{where}: {first['msg']}", "code": "invalid_request"}, 400)
 
     @app.exception_handler(HTTPException)

@@ -38,8 +38,8 @@ class GatewaySettings(BaseSettings):
 class RegistrationSettings(BaseSettings):
     """How the gateway is told where this service is; off without `DPO_REGISTER_URL`. An empty variable is an unset one.
 
-    What makes no sense here is refused by `registration_problems`, which stops no service; only a value of the wrong
-    type is a start error.
+    What makes no sense here is refused by `registration_problems`, and a value of the wrong type by
+    `Registration.unreadable`; neither stops a service.
     """
 
     model_config = SettingsConfigDict(
