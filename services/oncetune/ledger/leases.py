@@ -20,6 +20,8 @@ from oncetune.postgres import statement
 
 TRAINER = "/oncetune/trainer"
 TRIGGER = "/oncetune/trigger"
+_RESUMED = {"resumed_from_step"}  # left out of the events of an attempt that began at the beginning
+_TOLD_IN_EVENTS = {"step", "steps", "loss", "reward_margin", "reward_accuracy"} | _RESUMED
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def renew_lease(session: Session, lease: Lease, *, progress: Progress | None, as
             "progress": progress and progress.model_dump_json(exclude={"kind"}),
             "event_id": new_event_id() if as_event and progress else None,
             "event_payload": progress
-            and progress.model_dump_json(include={"step", "steps", "loss", "reward_margin", "reward_accuracy"}),
+            and progress.model_dump_json(include=_TOLD_IN_EVENTS - (set() if progress.resumed_from_step else _RESUMED)),
             "source": TRAINER,
         },
     ).one_or_none()
@@ -153,6 +155,7 @@ def end_lease(
     reason: EndReason,
     rule: StrikeRule,
     message: str = "",
+    checkpoint_step: int | None = None,
     source: str = TRAINER,
 ) -> RunState | None:
     """End a lease without a result; the state the run has now, None when that attempt holds no lease to end.
@@ -166,6 +169,7 @@ def end_lease(
             "attempt": attempt,
             "reason": reason.value,
             "message": message,
+            "checkpoint_step": checkpoint_step,
             "max_strikes": rule.max_strikes,
             "max_backoff_seconds": rule.max_backoff.total_seconds(),
             "event_id": new_event_id(),
