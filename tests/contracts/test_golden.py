@@ -1,7 +1,8 @@
 """Events that were published once: each later version reads and writes them the same.
 
-`golden/<type>[.<what is special>].json` is a whole event as the ledger and the relay wrote it, `golden/content_hashes.txt` what the
-journal keeps of each. They are never edited; a new field of an event comes as a new file beside the old one.
+`golden/<type>[.<what is special>].json` is a whole event as the ledger and the relay wrote it,
+`golden/content_hashes.txt` what the journal keeps of each. They are never edited; a new field of an event comes as a
+new file beside the old one.
 """
 
 import json
