@@ -20,8 +20,7 @@ from oncetune.postgres import statement
 
 TRAINER = "/oncetune/trainer"
 TRIGGER = "/oncetune/trigger"
-_RESUMED = {"resumed_from_step"}  # left out of the events of an attempt that began at the beginning
-_TOLD_IN_EVENTS = {"step", "steps", "loss", "reward_margin", "reward_accuracy"} | _RESUMED
+_TOLD_IN_EVENTS = {"step", "steps", "loss", "reward_margin", "reward_accuracy", "resumed_from_step"}
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,7 @@ def renew_lease(session: Session, lease: Lease, *, progress: Progress | None, as
             "attempt": lease.attempt,
             "progress": progress and progress.model_dump_json(exclude={"kind"}),
             "event_id": new_event_id() if as_event and progress else None,
-            "event_payload": progress
-            and progress.model_dump_json(include=_TOLD_IN_EVENTS - (set() if progress.resumed_from_step else _RESUMED)),
+            "event_payload": progress and progress.model_dump_json(include=_TOLD_IN_EVENTS),
             "source": TRAINER,
         },
     ).one_or_none()
@@ -160,6 +158,7 @@ def end_lease(
 ) -> RunState | None:
     """End a lease without a result; the state the run has now, None when that attempt holds no lease to end.
 
+    `checkpoint_step` is that of the newest checkpoint, None when no newer one is known than the heartbeats told of.
     A repeat after a lost answer finds nothing to end, which is right: the first try did it.
     """
     row = session.execute(
