@@ -11,8 +11,9 @@ import pytest
 
 from oncetune.artifacts.checkpoints import checkpoint_place, take_over
 from oncetune.artifacts.folder import folder_sha256
-from oncetune.contracts.checkpoint import PLAN_NAME, CheckpointPlan, Origin, sealed_steps
+from oncetune.contracts.checkpoint import PLAN_NAME, CheckpointPlan, Origin, close_with_seal, sealed_steps
 from oncetune.contracts.progress import STOPPED_EXIT, Finished, Progress, child_line
+from oncetune.training.plan import beginning, libraries, read_plan
 from tests.training.runs import TEXT_ROWS, write_run
 from tests.training.test_program import start
 
@@ -155,3 +156,14 @@ def test_a_disk_that_is_full_costs_the_checkpoints_and_not_the_training(undistur
     assert "could not be written" in errors
     assert sealed_steps(checkpoint_place(tmp_path / "store", RUN, 1)) == []
     assert _numbers(lines) == _numbers(undisturbed[0])
+
+
+@pytest.mark.parametrize(("made_with", "step"), [(libraries(), 9), ({**libraries(), "torch": "1.0"}, 0)])
+def test_a_checkpoint_of_other_library_versions_is_not_gone_on_from(tmp_path, capsys, made_with, step):
+    checkpoint = tmp_path / "store" / "9"
+    checkpoint.mkdir(parents=True)
+    close_with_seal(checkpoint, ORIGIN, step=9, steps=STEPS, made_with=made_with)
+    plan = CheckpointPlan(origin=ORIGIN, place=tmp_path / "store", every_seconds=30, resume_from=checkpoint)
+    (tmp_path / PLAN_NAME).write_text(plan.model_dump_json())
+    assert beginning(read_plan(tmp_path)).step == step
+    assert ("other library versions" in capsys.readouterr().err) == (step == 0)
