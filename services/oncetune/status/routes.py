@@ -19,6 +19,7 @@ from oncetune.postgres import transaction
 from oncetune.status.answers import (
     BAD_CURSOR,
     NOT_FOUND,
+    KeptCheckpoint,
     RunAnswer,
     RunFault,
     RunsAnswer,
@@ -116,6 +117,7 @@ def _answer(run: Run) -> RunAnswer:
         strikes=run.strikes,
         progress=run.progress if run.state == RunState.RUNNING else None,
         artifact=StoredAdapter(uri=run.artifact_uri, sha256=run.adapter_sha256) if run.artifact_uri else None,
+        checkpoint=KeptCheckpoint(step=run.checkpoint_step) if run.checkpoint_step else None,
         created_at=int(run.created_at.timestamp()),
     )
 
