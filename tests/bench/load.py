@@ -121,10 +121,11 @@ class _Lines:
             self._idle.append(line)
 
     def lost(self, line: _Line, call: int) -> None:
+        """The server closed it: the call on it has no answer."""
         if line in self._idle:
             self._idle.remove(line)
         if call >= 0:
-            self._ended(call, 0, CLAMP)
+            self._ended(call, -1, CLAMP)
 
     def _ended(self, call: int, status: int, seconds: float) -> None:
         self.status[call], self.seconds[call] = status, seconds

@@ -69,14 +69,13 @@ def accept(
 ) -> RequestAnswer:
     """Record the run, or find the run that the same key made. Raises RequestKeyReused, TooManyRuns and RunActive.
 
-    Any number of callers may do this at once. Equal keys wait for one another for at most the session's
-    `lock_timeout`, after which sqlalchemy's OperationalError with sqlstate 55P03 comes (answer 409). Whatever is
+    Any number of callers may do this at once. Equal keys wait for one another for at most 5 seconds, after which
+    sqlalchemy's OperationalError with sqlstate 55P03 comes (answer 409). Whatever is
     raised, the transaction must be rolled back: then nothing of the request remains, its key included.
     """
     run_id = uuid4()
     if key is not None and not _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime):
         return RequestAnswer(_run_of_key(session, request.user_id, key, fingerprint), replayed=True)
-    session.execute(text("SET LOCAL lock_timeout = DEFAULT"))  # 55P03 means 409 on the key alone
     _within_rate(session, request.user_id, runs_per_minute)
     _record_run(session, run_id, request)
     _store_rows(session, request.rows)  # last: a refused request has written none of its megabytes
@@ -84,7 +83,6 @@ def accept(
 
 
 def _claim_key(session: Session, user_id: str, key: str, fingerprint: str, run_id: UUID, lifetime: timedelta) -> bool:
-    session.execute(text("SET LOCAL lock_timeout = '5s'"))
     row = session.execute(
         statement("ledger", "claim_key"),
         {
@@ -108,7 +106,7 @@ def _run_of_key(session: Session, user_id: str, key: str, fingerprint: str) -> U
 
 def _within_rate(session: Session, user_id: str, limit: int) -> None:
     """Count the user's runs of the last minute, in any replica; equal users take turns until their transaction ends."""
-    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:user_id, 0))"), {"user_id": user_id})
+    session.execute(statement("ledger", "take_turn"), {"user_id": user_id})
     wait = session.execute(statement("ledger", "rate_window"), {"user_id": user_id, "limit": limit}).one_or_none()
     if wait is not None:
         raise TooManyRuns(max(1, wait.seconds))
@@ -155,15 +153,15 @@ def _active_run(session: Session, kb_id: str) -> Run | None:
 
 
 def _store_rows(session: Session, rows: PackedRows) -> None:
-    fresh = session.execute(
+    session.execute(
         statement("ledger", "store_dataset"),
-        {"sha256": rows.sha256, "row_count": rows.row_count, "byte_count": rows.byte_count},
-    ).scalar_one()
-    if fresh:
-        session.execute(
-            statement("ledger", "store_chunk"),
-            [{"sha256": rows.sha256, "number": number, "content": chunk} for number, chunk in enumerate(rows.chunks)],
-        )
+        {
+            "sha256": rows.sha256,
+            "row_count": rows.row_count,
+            "byte_count": rows.byte_count,
+            "chunks": list(rows.chunks),
+        },
+    )
 
 
 def request_cancel(session: Session, run_id: UUID, *, requested_by: str) -> None:
