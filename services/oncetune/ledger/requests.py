@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from oncetune.contracts.preferences import PackedRows
@@ -70,14 +69,15 @@ def accept(
     """Record the run, or find the run that the same key made. Raises RequestKeyReused, TooManyRuns and RunActive.
 
     Any number of callers may do this at once. Equal keys wait for one another for at most 5 seconds, after which
-    sqlalchemy's OperationalError with sqlstate 55P03 comes (answer 409). Whatever is
-    raised, the transaction must be rolled back: then nothing of the request remains, its key included.
+    sqlalchemy's OperationalError with sqlstate 55P03 comes (answer 409). Whatever is raised, the transaction must be
+    rolled back: then nothing of the request remains, its key included.
     """
     run_id = uuid4()
-    if key is not None and not _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime):
+    if key is None:
+        session.execute(statement("ledger", "take_turn"), {"user_id": request.user_id})
+    elif not _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime):
         return RequestAnswer(_run_of_key(session, request.user_id, key, fingerprint), replayed=True)
-    _within_rate(session, request.user_id, runs_per_minute)
-    _record_run(session, run_id, request)
+    _record_run(session, run_id, request, runs_per_minute)
     _store_rows(session, request.rows)  # last: a refused request has written none of its megabytes
     return RequestAnswer(run_id, replayed=False)
 
@@ -104,15 +104,7 @@ def _run_of_key(session: Session, user_id: str, key: str, fingerprint: str) -> U
     return held.run_id
 
 
-def _within_rate(session: Session, user_id: str, limit: int) -> None:
-    """Count the user's runs of the last minute, in any replica; equal users take turns until their transaction ends."""
-    session.execute(statement("ledger", "take_turn"), {"user_id": user_id})
-    wait = session.execute(statement("ledger", "rate_window"), {"user_id": user_id, "limit": limit}).one_or_none()
-    if wait is not None:
-        raise TooManyRuns(max(1, wait.seconds))
-
-
-def _record_run(session: Session, run_id: UUID, request: RunRequest) -> None:
+def _record_run(session: Session, run_id: UUID, request: RunRequest, runs_per_minute: int) -> None:
     recipe = request.recipe.model_dump(mode="json")
     payload = {  # the fields of contracts.events.RunRequested
         "user_id": request.user_id,
@@ -138,10 +130,14 @@ def _record_run(session: Session, run_id: UUID, request: RunRequest) -> None:
         "event_id": new_event_id(),
         "source": SOURCE,
         "payload": json.dumps(payload),
+        "limit": runs_per_minute,
     }
     for _ in range(2):  # once more if the run that stood in the way has ended by the time it is read
-        if session.execute(statement("ledger", "record_run"), parameters).one_or_none() is not None:
+        outcome = session.execute(statement("ledger", "record_run"), parameters).one()
+        if outcome.run_id is not None:
             return
+        if outcome.seconds is not None:
+            raise TooManyRuns(max(1, outcome.seconds))
         active = _active_run(session, request.kb_id)
         if active is not None:
             break
