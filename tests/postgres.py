@@ -24,7 +24,7 @@ class TestServer:
 
 
 def start_server(*, durable: bool = False) -> TestServer:
-    """See tests/conftest.py for the order of the choices. No test pulls the plug: only a `durable` one syncs to disk."""
+    """See tests/conftest.py for the order of the choices. No test pulls the plug: a `durable` one syncs to disk."""
     given = os.environ.get("ONCETUNE_TEST_DATABASE_URL")
     if given:
         return TestServer(given, "ONCETUNE_TEST_DATABASE_URL", lambda: None)

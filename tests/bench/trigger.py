@@ -10,6 +10,7 @@ import json
 import os
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from sqlalchemy import Engine, text
 from oncetune.postgres import connect, transaction
 from tests.bench.load import Offer, arrivals, generator, offer
 from tests.bench.servers import BARE_TABLE, SERVE, database, environment, process, report, serve_bare
+from tests.bench.slow import hold
 from tests.deadline import eventually
 from tests.postgres import start_server
 from tests.serving import free_port, signed
@@ -31,6 +33,7 @@ P99_SECONDS = 0.100
 FIRST_RATE, GROWTH, CLOSE_ENOUGH = 30.0, 1.5, 1.06  # requests a second; steps up, then halvings of what is between
 STEP_SECONDS, HALF_SECONDS, HALF_ROUNDS = 5.0, 10.0, 3
 ROWS, USERS = 20, 5_000  # each may ask for 5 runs a minute
+SLOW_CALLERS, SLOW_ROUNDS = 500, 3
 RESULTS = Path(".cache/bench")
 
 
@@ -147,6 +150,28 @@ def p99_at(
     return bare, trigger
 
 
+def slow_callers() -> list[tuple[bytes, bytes]]:
+    """What each sends at once, and then a byte a second: half of them stop in the headers, half in the body."""
+    requests = [trigger_request(10**9 + number) for number in range(SLOW_CALLERS)]
+    cuts = [20 if number % 2 else request.index(b"\r\n\r\n") + 4 for number, request in enumerate(requests)]
+    return [(request[:cut], request[cut:]) for request, cut in zip(requests, cuts, strict=True)]
+
+
+def p99_beside_slow_callers(
+    pool: ProcessPoolExecutor, trigger: Side, rate: float, numbers: Iterator[int]
+) -> tuple[float, float]:
+    """Trigger's p99 alone and beside the slow ones, each the median of some rounds in turn."""
+    alone, beside = [], []
+    with generator() as slow:
+        for _ in range(SLOW_ROUNDS):
+            alone.append(trigger.offer(pool, rate, HALF_SECONDS, numbers).p99)
+            held = slow.submit(hold, trigger.port, slow_callers(), int(HALF_SECONDS) + 4)
+            time.sleep(2)  # until all of them are connected
+            beside.append(trigger.offer(pool, rate, HALF_SECONDS, numbers).p99)
+            print(f"  … beside {held.result()} callers that sent a byte a second")
+    return statistics.median(alone), statistics.median(beside)
+
+
 def write_results(kind: str, both: tuple[Side, Side], figures: dict[str, float]) -> Path:
     """Every figure that was taken, beside what was made of them."""
     now = datetime.now(UTC)
@@ -172,6 +197,7 @@ def main() -> None:
                 bare, trigger = highest_rates(pool, both, numbers)
                 half = trigger / 2
                 bare_p99, trigger_p99 = p99_at(pool, both, half, numbers)
+                alone, beside = p99_beside_slow_callers(pool, both[1], half, numbers)
             owner.dispose()
     finally:
         server.stop()
@@ -182,7 +208,20 @@ def main() -> None:
     report(f"bare route: p99 at {half:.0f}/s, half of trigger's highest rate", f"{bare_p99 * 1000:.1f} ms")
     report("POST /trigger-finetune: the same", f"{trigger_p99 * 1000:.1f} ms")
     report("ratio (goal: at most 1.5)", f"{trigger_p99 / bare_p99:.2f}")
-    figures = {"bare": bare, "trigger": trigger, "half": half, "bare_p99": bare_p99, "trigger_p99": trigger_p99}
+    report(
+        f"the same, alone and beside {SLOW_CALLERS} callers of a byte a second",
+        f"{alone * 1000:.1f}, {beside * 1000:.1f} ms",
+    )
+    report("ratio (goal: at most 2)", f"{beside / alone:.2f}")
+    figures = {
+        "alone_p99": alone,
+        "beside_slow_p99": beside,
+        "bare": bare,
+        "trigger": trigger,
+        "half": half,
+        "bare_p99": bare_p99,
+        "trigger_p99": trigger_p99,
+    }
     print(f"raw figures: {write_results(server.kind, both, figures)}")
 
 

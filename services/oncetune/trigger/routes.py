@@ -75,7 +75,7 @@ async def verified(request: Request, _caller: AdminCaller) -> VerifiedTrigger:
     Large ones a few at a time: megabytes that are parsed hold a thread, and those who hold a seat need one to go on.
     """
     state = trigger_state(request)
-    body = await read_body(request, state.settings.max_body_bytes)
+    body = await read_body(request, state.settings.max_body_bytes, state.settings.body_deadline)
     if len(body) <= SMALL_BODY:
         return verify(body, state.settings.models)
     async with state.readers:
