@@ -1,6 +1,7 @@
 # make demo    the whole job on this machine: install, train, show (DEMO=--delivery=direct: without a sidecar)
 # make test    the whole suite, on real parts     make lint    ruff, mypy, import walls
-# make bench   speed and memory    make bench-trigger   the rate that trigger keeps    make daprd    build the Dapr sidecar    make lock    renew the hashed requirements
+# make bench   speed and memory    make bench-trigger   the highest rate that trigger keeps, and 500 slow callers
+# make daprd   build the Dapr sidecar    make lock    renew the hashed requirements
 
 PYTHON ?= python3
 VENV := .venv

@@ -67,8 +67,8 @@ class _Line(asyncio.Protocol):
             return
         length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
         if len(body) >= int(length):
-            self._lines.answered(self, self._call, int(self._received[9:12]))
-            self._call = -1
+            call, self._call = self._call, -1  # first: whoever waited for a connection is sent on this one at once
+            self._lines.answered(self, call, int(self._received[9:12]))
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._lines.lost(self, self._call)
