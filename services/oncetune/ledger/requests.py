@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+from psycopg.errors import LockNotAvailable
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
 
 from oncetune.contracts.preferences import PackedRows
@@ -26,6 +28,10 @@ class RunActive(Exception):
     def __init__(self, run_id: UUID | None) -> None:
         super().__init__(run_id)
         self.run_id = run_id
+
+
+class RequestInFlight(Exception):
+    """An equal request did not end while this one waited for it: answer 409, it may come again."""
 
 
 class TooManyRuns(Exception):
@@ -66,34 +72,35 @@ def accept(
     key_lifetime: timedelta,
     runs_per_minute: int,
 ) -> RequestAnswer:
-    """Record the run, or find the run that the same key made. Raises RequestKeyReused, TooManyRuns and RunActive.
+    """Record the run, or find the run that the same key made.
 
-    Any number of callers may do this at once. Equal keys wait for one another for at most 5 seconds, after which
-    sqlalchemy's OperationalError with sqlstate 55P03 comes (answer 409). Whatever is raised, the transaction must be
-    rolled back: then nothing of the request remains, its key included.
+    Raises RequestKeyReused, RequestInFlight, TooManyRuns and RunActive. Any number of callers may do this at once;
+    each waits for another's lock as long as its engine's `lock_timeout` says. Whatever is raised, the transaction
+    must be rolled back: then nothing of the request remains, its key included.
     """
     run_id = uuid4()
-    if key is None:
-        session.execute(statement("ledger", "take_turn"), {"user_id": request.user_id})
-    elif not _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime):
+    if key is not None and not _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime):
         return RequestAnswer(_run_of_key(session, request.user_id, key, fingerprint), replayed=True)
+    session.execute(statement("ledger", "take_turn"), {"user_id": request.user_id})
     _record_run(session, run_id, request, runs_per_minute)
     _store_rows(session, request.rows)  # last: a refused request has written none of its megabytes
     return RequestAnswer(run_id, replayed=False)
 
 
 def _claim_key(session: Session, user_id: str, key: str, fingerprint: str, run_id: UUID, lifetime: timedelta) -> bool:
-    row = session.execute(
-        statement("ledger", "claim_key"),
-        {
-            "user_id": user_id,
-            "key": key,
-            "fingerprint": fingerprint,
-            "run_id": run_id,
-            "ttl_seconds": lifetime.total_seconds(),
-        },
-    ).one_or_none()
-    return row is not None
+    wanted = {
+        "user_id": user_id,
+        "key": key,
+        "fingerprint": fingerprint,
+        "run_id": run_id,
+        "ttl_seconds": lifetime.total_seconds(),
+    }
+    try:
+        return session.execute(statement("ledger", "claim_key"), wanted).one_or_none() is not None
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):  # the database is there, somebody else holds the key
+            raise RequestInFlight from error
+        raise
 
 
 def _run_of_key(session: Session, user_id: str, key: str, fingerprint: str) -> UUID:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
@@ -28,6 +29,7 @@ SETTINGS = (TriggerSettings, GatewaySettings, RegistrationSettings)
 ROLE = "oncetune_trigger"
 POOL = 10  # as many as the routes have threads
 LOOP_POOL = 2
+LOCK_TIMEOUT = timedelta(seconds=5)  # as long as the contract lets a request wait for its twin
 
 
 def mount(app: FastAPI, _dapr: DaprApp) -> None:
@@ -56,7 +58,7 @@ def running(app: FastAPI) -> Iterator[None]:
     settings = TriggerSettings()
     app.state.gateway = GatewaySettings()
     registration = Registration(registration_settings(app))
-    engine = connect(settings.database_url, role=ROLE, pool_size=POOL)
+    engine = connect(settings.database_url, role=ROLE, pool_size=POOL, lock_timeout=LOCK_TIMEOUT)
     loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
     state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
     app.state.trigger = state

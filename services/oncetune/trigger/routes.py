@@ -8,7 +8,6 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import SkipJsonSchema
-from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
@@ -17,6 +16,7 @@ from oncetune.gateway.callers import AdminCaller
 from oncetune.gateway.errors import Refusal
 from oncetune.ledger.requests import (
     RequestAnswer,
+    RequestInFlight,
     RequestKeyReused,
     RunActive,
     RunRequest,
@@ -34,7 +34,6 @@ from oncetune.trigger.state import TriggerState
 
 routes = APIRouter(tags=["trigger"])
 
-LOCK_NOT_AVAILABLE = "55P03"
 SEAT_SECONDS = 5
 SMALL_BODY = 16 * 1024  # bytes: checked within 3 ms, which is less than a thread costs under load
 
@@ -172,9 +171,7 @@ def _record(state: TriggerState, wanted: RunRequest, key: str | None, fingerprin
         detail = f"A run of kb_id {wanted.kb_id!r} is queued or running; wait for its end or cancel it"
         own = {"run_id": str(active.run_id)} if active.run_id else {}
         raise Refusal(429, "run_active", detail, headers={"Retry-After": "30"}, **own) from active
-    except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-            raise
+    except RequestInFlight as error:
         detail = "The first request with this Idempotency-Key is still in flight; repeat this one"
         raise Refusal(409, "request_in_flight", detail, headers={"Retry-After": "2"}) from error
 
