@@ -104,17 +104,17 @@ def test_who_waited_five_seconds_for_a_seat_gets_503_and_may_come_again(monkeypa
     owner = engine(None)
     one_seat = {"ONCETUNE_TRIGGER_WAITING_REQUESTS": "1"}
     with serving(monkeypatch, "trigger", "status", database_url=database_url, environment=one_seat) as client:
-        with ThreadPoolExecutor(1) as callers:
-            with owner.connect() as connection, connection.begin() as transaction:
-                connection.execute(text("LOCK TABLE ledger.run IN EXCLUSIVE MODE"))
-                seated = callers.submit(ask, client)
-                eventually(lambda: _waiting(owner) == 1)
-                answer = ask(client, document("other"))
-                transaction.rollback()
-            assert seated.result().status_code == 200
-        assert (answer.status_code, answer.json()["code"]) == (503, "busy")
-        assert int(answer.headers["Retry-After"]) > 0
-        assert ask(client, document("other")).status_code == 200
+        with ThreadPoolExecutor(3) as callers, owner.connect() as connection, connection.begin() as transaction:
+            connection.execute(text("LOCK TABLE ledger.run IN EXCLUSIVE MODE"))
+            asked = [callers.submit(ask, client)]
+            eventually(lambda: _waiting(owner) == 1)
+            asked += [callers.submit(ask, client, document(f"other {number}")) for number in range(2)]
+            answers = [one.result() for one in asked]  # a lock is waited for as long as a seat: the last gets none
+            transaction.rollback()
+        codes = Counter((answer.status_code, answer.json()["code"]) for answer in answers)
+        assert codes == {(503, "database_unavailable"): 2, (503, "busy"): 1}
+        assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+        assert ask(client, document("other 0")).status_code == 200
 
 
 def test_a_database_that_is_away_is_503_and_heals_without_a_restart(client, administer, database_url, engine):
