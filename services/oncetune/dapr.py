@@ -61,7 +61,7 @@ def sidecar_publisher() -> Publish:
         sdk.DAPR_HEALTH_TIMEOUT = deadline.total_seconds()
         try:
             if client is None:
-                _require_sidecar(deadline)
+                require_sidecar(deadline)
                 client = DaprClient()
             client.publish_event(PUBSUB, topic, json.dumps(document), data_content_type=CONTENT_TYPE)
         except DaprGrpcError as error:
@@ -72,7 +72,7 @@ def sidecar_publisher() -> Publish:
     return publish
 
 
-def _require_sidecar(deadline: timedelta) -> None:
+def require_sidecar(deadline: timedelta) -> None:
     """Raise httpx.HTTPError unless it is healthy: the client's own look waits for ever for one that hangs."""
     url = f"{get_api_url()}/healthz/outbound"
     headers = {TOKEN_HEADER: sdk.DAPR_API_TOKEN} if sdk.DAPR_API_TOKEN else None

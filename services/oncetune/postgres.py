@@ -31,15 +31,21 @@ def sqlalchemy_url(database_url: str) -> str:
 
 
 def connect(
-    database_url: str, *, role: str | None, pool_size: int, statement_timeout: timedelta = timedelta(seconds=15)
+    database_url: str,
+    *,
+    role: str | None,
+    pool_size: int,
+    statement_timeout: timedelta = timedelta(seconds=15),
+    lock_timeout: timedelta = timedelta(0),  # 0: a lock is waited for as long as a statement may take
 ) -> Engine:
     """A pool of at most `pool_size` connections that act as `role`; nothing is opened yet. 0 keeps none open.
 
     `database_url` may log in as any member of `role`. Times are UTC. A waiting caller gets sqlalchemy's
     TimeoutError after 5 s. `role=None` keeps the login's own rights (migrations, tests).
     """
-    milliseconds = int(statement_timeout.total_seconds() * 1000)
-    options = f"-c timezone=UTC -c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=30000"
+    limits = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
+    options = "-c timezone=UTC -c idle_in_transaction_session_timeout=30000"
+    options += "".join(f" -c {name}={int(limit.total_seconds() * 1000)}" for name, limit in limits.items())
     pool: dict[str, Any] = (
         {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800}
         if pool_size

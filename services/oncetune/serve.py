@@ -22,6 +22,7 @@ from oncetune import health
 from oncetune.contracts.topics import app_id
 from oncetune.dapr import RequireAppToken
 from oncetune.gateway.errors import answer_refusals
+from oncetune.gateway.http1 import Http1
 from oncetune.gateway.openapi import describe_api
 from oncetune.logs import configure_logs, log
 from oncetune.postgres import DATABASE_AWAY, connect
@@ -61,6 +62,7 @@ def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
         title="oncetune " + " and ".join(names),
         version=version("oncetune"),
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would lead past the gateway, to this service's own address
     )
     answer_refusals(app)
     describe_api(app)
@@ -114,4 +116,9 @@ def serve(names: tuple[str, ...], *, host: str, port: int) -> None:
     app = create_app(names, port=port)
     check_settings(names)
     require_schema(names)
-    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=10)
+    run_server(app, host=host, port=port)
+
+
+def run_server(app: FastAPI, *, host: str, port: int) -> None:
+    """The HTTP server as all our services have it; returns once it has stopped."""
+    uvicorn.run(app, host=host, port=port, http=Http1, log_config=None, access_log=False, timeout_graceful_shutdown=10)

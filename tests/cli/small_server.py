@@ -1,9 +1,10 @@
 """A small real HTTP server that answers as a test says, to show what `doctor` and `preflight` make of it."""
 
 import json
+import socketserver
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -64,4 +65,27 @@ def small_server(server: SmallServer) -> Iterator[SmallServer]:
             yield server
         finally:
             http.shutdown()
+            thread.join()
+
+
+@contextmanager
+def dripping_server() -> Iterator[str]:
+    """The URL of a server that begins a header and sends a letter of it now and then, while inside."""
+    gone = threading.Event()
+
+    class Dripping(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"HTTP/1.1 200 OK\r\nx-slow: ")
+            with suppress(OSError):  # the caller went away
+                while not gone.wait(0.2):
+                    self.request.sendall(b"x")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dripping) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            gone.set()
+            server.shutdown()
             thread.join()

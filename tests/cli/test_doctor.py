@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from dapr.conf import settings  # the SDK has read the environment when it was imported
 from sqlalchemy import Engine
 
 from tests.cli.conftest import Oncetune
-from tests.cli.small_server import HEALTHY, OPENAPI, SmallServer, small_server
+from tests.cli.small_server import HEALTHY, OPENAPI, SmallServer, dripping_server, small_server
 from tests.deadline import eventually
 from tests.outage import database_away
 from tests.serving import SECRET, free_port, serving
@@ -132,6 +133,34 @@ def test_another_kind_of_server_is_told_and_is_sent_nothing_more(
     assert failing(checks) == {"health"}
     assert words in checks["health"]["words"]
     assert server.asked == ["GET /health"]
+
+
+def test_a_server_that_never_ends_its_headers_is_given_up(doctor: Doctor) -> None:
+    with dripping_server() as url:
+        code, checks = doctor(url)
+    assert code == 1
+    assert failing(checks) == {"health"}
+    assert "no whole answer within 10 s" in checks["health"]["words"]
+
+
+def test_times_that_no_calendar_holds_are_a_dash(doctor: Doctor) -> None:
+    told = HEALTHY | {"registration": {"state": "registered", "registered_until": 1e300}}
+    with small_server(SmallServer({"/health": (200, told)})) as server:
+        _, checks = doctor(server.url)
+    assert checks["registration"]["words"] == "registered until -"
+
+
+@pytest.mark.parametrize(("status", "state"), [(204, "ok"), (500, "FAIL")])
+def test_a_sidecar_that_does_not_answer_fails_its_check_and_the_service_stays_healthy_and_ready(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, doctor: Doctor, status: int, state: str
+) -> None:
+    with small_server(SmallServer({"/v1.0/healthz/outbound": (status, "")})) as sidecar:
+        monkeypatch.setattr(settings, "DAPR_HTTP_PORT", sidecar.port)
+        environment = {"ONCETUNE_TRIGGER_DELIVERY": "sidecar"}
+        with serving(monkeypatch, "trigger", "status", database_url=database_url, environment=environment) as client:
+            code, checks = doctor(client.base_url)
+            assert client.get("/ready").status_code == 200
+    assert (code, checks["sidecar"]["state"], checks["health"]["state"]) == (int(state == "FAIL"), state, "ok")
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(-3600, "warn"), (45, "warn"), (20, "ok")])

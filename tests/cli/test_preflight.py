@@ -132,6 +132,14 @@ def test_a_database_password_is_never_shown(oncetune: Oncetune) -> None:
             assert "hidden-word" not in told.stdout + told.stderr
 
 
+@pytest.mark.parametrize("url", [GATEWAY + "?key=hidden-word", "https://ann:hidden-word@gateway.example.com/register"])
+def test_a_token_in_the_register_url_is_never_shown(oncetune: Oncetune, url: str) -> None:
+    for words in ((), ("--json",)):
+        told = oncetune("preflight", *words, DPO_REGISTER_URL=url)
+        assert "gateway.example.com" in told.stdout
+        assert "hidden-word" not in told.stdout + told.stderr
+
+
 def test_a_file_that_is_there_stays_as_it_is_when_a_check_fails(
     oncetune: Oncetune, whole: dict[str, str], tmp_path: Path
 ) -> None:
@@ -140,6 +148,16 @@ def test_a_file_that_is_there_stays_as_it_is_when_a_check_fails(
     assert told.returncode == 1
     assert "pod.env was not written" in told.stderr
     assert (tmp_path / "pod.env").read_text() == "as before"
+
+
+def test_a_file_that_is_there_is_never_written_over(oncetune: Oncetune, whole: dict[str, str], tmp_path: Path) -> None:
+    words = ("--env", "pod.env", "--min-free-mb", "0", "--port", str(free_port()))
+    assert oncetune("preflight", *words, **whole).returncode == 0
+    before = (tmp_path / "pod.env").read_bytes()
+    again = oncetune("preflight", *words, **whole | {"APP_API_TOKEN": ""})
+    assert again.returncode == 1
+    assert "pod.env is there already" in again.stderr
+    assert (tmp_path / "pod.env").read_bytes() == before
 
 
 def test_a_file_that_cannot_be_written_is_a_failure_with_a_hint(oncetune: Oncetune, whole: dict[str, str]) -> None:

@@ -100,6 +100,13 @@ def test_claims_grow_too_old_only_where_an_age_is_set():
     assert read_caller(_headers(_json(user_id="ann")), _settings(max_claim_age_seconds=50)) == ANN
 
 
+@pytest.mark.parametrize("ahead", [100, 1.7e12])
+def test_claims_from_the_future_are_no_younger_than_those_of_the_past(ahead):
+    early = _headers(_json(user_id="ann", iat=time.time() + ahead))
+    assert read_caller(early, _settings()) == ANN
+    assert _refused(early, _settings(max_claim_age_seconds=50)).body["code"] == "expired_claims"
+
+
 @pytest.mark.parametrize("missing", ["user", "signature"])
 def test_a_missing_header_has_the_sentence_of_the_contract(missing):
     names = [name for name in _headers(_json(user_id="ann")).raw if missing not in name[0].decode()]
@@ -130,7 +137,9 @@ def test_a_header_that_stands_twice_is_401_and_not_a_choice(which):
     b'{"user_id": "ann", "exp": NaN}', b'{"user_id": "ann", "exp": 1e999}',
     b'{"user_id": "ann", "exp": ' + b"9" * 400 + b"}",
     b'{"user_id": "ann", "exp": "soon"}', b'{"user_id": "ann", "exp": true}', b'{"user_id": "ann", "iat": []}',
-    b"{}", b'{"user_id": ""}', b'{"user_id": 7}', b'{"user_id": ["ann"]}', b'{"user_id": {"a": 1}}',
+    b"{}", b'{"user_id": ""}', b'{"user_id": 7}', b'{"user_id": "  "}',
+    b'{"user_id": 0, "sub": "ann"}', b'{"user_id": false, "sub": "ann"}', b'{"user_id": [], "sub": "ann"}',
+    b'{"user_id": ["ann"]}', b'{"user_id": {"a": 1}}',
     b'{"user_id": "' + b"a" * 201 + b'"}', b'{"user_id": "ann", "x": ' + b"[" * 3000 + b"]" * 3000 + b"}",
     b'{"user_id": "ann", "x": "' + b"a" * 10_000 + b'"}',
 ], ids=lambda claims: claims[:24].decode("latin-1"))  # fmt: skip
@@ -138,6 +147,15 @@ def test_signed_claims_that_make_no_sense_are_401_and_never_an_error_of_ours(cla
     assert _refused(_headers(claims)).body["code"] == "malformed_claims"
 
 
-def test_a_secret_shorter_than_sixteen_characters_is_no_secret():
+@pytest.mark.parametrize("secret", ["short", "no UTF-8 at all: \udcff"])
+def test_what_is_short_or_no_utf8_is_no_secret_neither_the_current_nor_the_previous(secret):
     with pytest.raises(ValueError, match="shared_secret"):
-        GatewaySettings(shared_secret=SecretStr("short"))
+        GatewaySettings(shared_secret=SecretStr(secret))
+    with pytest.raises(ValueError, match="shared_secret_previous"):
+        _settings(shared_secret_previous=SecretStr(secret))
+
+
+def test_an_empty_previous_secret_is_none():
+    empty = _settings(shared_secret_previous=SecretStr(""))
+    assert read_caller(_headers(_json(user_id="ann")), empty) == ANN
+    _refused(_headers(_json(user_id="ann"), secret=""), empty)

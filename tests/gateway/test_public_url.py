@@ -126,15 +126,12 @@ def test_the_names_of_the_settings_are_the_contracts_and_an_empty_variable_is_un
     assert RegistrationSettings().register_url is None
 
 
-@pytest.mark.parametrize(("name", "value"), [("DPO_SERVICE_TTL_SECONDS", "soon"), ("ONCETUNE_PORT", "70000")])
-def test_a_value_of_the_wrong_type_is_a_start_error_that_names_the_setting(monkeypatch, name, value):
-    from oncetune.serve import BadService, check_settings
+def test_a_value_of_the_wrong_type_is_no_start_error(monkeypatch):
+    from oncetune.serve import check_settings
 
     monkeypatch.setenv("DATABASE_URL", "postgresql://nowhere")
     monkeypatch.setenv("DPO_GATEWAY_SHARED_SECRET", "a-secret-of-the-tests-only")
+    monkeypatch.setenv("DPO_SERVICE_TTL_SECONDS", "soon")
     check_settings(("trigger",))
-    monkeypatch.setenv(name, value)
-    with pytest.raises(BadService, match=name):
-        check_settings(("trigger",))
     with pytest.raises(ValidationError):
         RegistrationSettings()

@@ -83,6 +83,9 @@ def test_a_gateway_that_hangs_holds_up_neither_the_start_nor_a_request_nor_the_e
     ({"DPO_REGISTER_SECRET": "ends-with-a-line-break\n"}, "DPO_REGISTER_SECRET cannot stand in a header"),
     ({"DPO_REGISTER_URL": "gateway.example"}, "DPO_REGISTER_URL is not a URL"),
     ({"DPO_SERVICE_TTL_SECONDS": "0"}, "DPO_SERVICE_TTL_SECONDS is 0"),
+    ({"DPO_SERVICE_TTL_SECONDS": "soon", "DPO_REGISTER_SELF_CHECK": "maybe"}, "DPO_REGISTER_SELF_CHECK: Input should"),
+    ({"DPO_SERVICE_TTL_SECONDS": "9" * 20}, f"DPO_SERVICE_TTL_SECONDS is {'9' * 20}"),
+    ({"DPO_SERVICE_TTL_SECONDS": "-" + "9" * 20}, f"DPO_SERVICE_TTL_SECONDS is -{'9' * 20}"),
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_by_name_and_the_service_serves(service, wrong, named):
     with captured_lines() as lines, small_gateway() as gateway, service(gateway.url, **wrong) as client:

@@ -5,12 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from oncetune.ledger.requests import RequestKeyReused, RunActive, accept
-from oncetune.postgres import transaction
+from oncetune.ledger.requests import RequestInFlight, RequestKeyReused, RunActive, accept
 from tests.deadline import eventually
 from tests.ledger.given import MINUTE, NOTHING, count, lock_waits, record, rows_of, wanted
 from tests.ledger.paths import cancel
@@ -121,26 +120,17 @@ def test_a_request_that_is_rolled_back_leaves_nothing_and_lets_the_waiting_one_t
     assert [row.run_id for row in rows_of(owner, "SELECT run_id FROM ledger.outbox")] == [run_id]
 
 
-def test_an_equal_key_that_waits_too_long_is_told_so_and_no_other_wait_is_cut_short(engine):
-    trigger, owner = engine("trigger"), engine(None)
-    with ThreadPoolExecutor(2) as others, Session(trigger) as session:
+def test_who_waits_too_long_for_its_twin_is_told_so_and_who_waits_for_anything_else_is_not(engine):
+    trigger = engine("trigger", lock_timeout=timedelta(milliseconds=200))
+    with ThreadPoolExecutor(1) as other, Session(trigger) as session:
         accept(session, wanted(), key="key", fingerprint="body", key_lifetime=MINUTE, runs_per_minute=100)
-        equal = others.submit(_try, trigger, "kb", "key")
-        same_kb = others.submit(_try, trigger, "kb", "another key")
-        with pytest.raises(OperationalError) as refusal:
-            equal.result(timeout=10)
-        assert refusal.value.orig.sqlstate == "55P03"
-        assert lock_waits(owner), "the other request still waits for the run of its kb_id"
+        with pytest.raises(RequestInFlight):
+            other.submit(_try, trigger, "kb", "key").result(timeout=10)
+        with pytest.raises(OperationalError) as same_user:  # waits for that user's turn
+            other.submit(_try, trigger, "another kb", "another key").result(timeout=10)
         session.commit()
-        assert same_kb.result()[1] == "active"
-
-
-def test_the_shorter_wait_ends_with_its_transaction(engine):
-    trigger = engine("trigger", pool_size=1)
-    record(trigger, key="key", key_lifetime=timedelta(hours=1))
-    record(trigger, key="key")
-    with transaction(trigger) as session:
-        assert session.execute(text("SHOW lock_timeout")).scalar_one() == "0"
+    assert isinstance(same_user.value.orig, LockNotAvailable)
+    assert _try(trigger, "kb", "key")[1] == "replayed"
 
 
 def test_a_run_that_ends_while_its_kb_id_is_asked_for_again_stands_in_nobodys_way(engine, monkeypatch):

@@ -1,14 +1,21 @@
 """The development gateway before a real trigger and status: register, trigger through it, read through it."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from oncetune.cli.gateway import gateway_guide
 from oncetune.local.gateway import DevelopmentGateway, create_gateway
+from oncetune.local.preflight import answers
+from tests.cli.small_server import dripping_server
 from tests.deadline import eventually
 from tests.serving import SECRET, free_port, serving, serving_app
+from tests.stack import program_environment
 from tests.trigger.asked import document
 
 REGISTER = {"X-DPO-Register-Secret": "a-register-secret"}
@@ -95,6 +102,12 @@ def test_a_wrong_register_secret_is_401_and_registers_nobody(gateway, known, hea
         {"base_url": "ftp://host", "version": "1", "ttl_seconds": 1},
         {"base_url": "http://host", "version": "1", "ttl_seconds": 0},
         {"base_url": "http://host/?a=b", "version": "1", "ttl_seconds": 1},
+        {"base_url": "http://[::1", "version": "1", "ttl_seconds": 1},
+        {"base_url": "http://host:port", "version": "1", "ttl_seconds": 1},
+        {"base_url": "http://\u2603", "version": "1", "ttl_seconds": 1},
+        {"base_url": "http://host/\x01", "version": "1", "ttl_seconds": 1},
+        {"base_url": "http://xn--", "version": "1", "ttl_seconds": 1},
+        {"base_url": "http://user:word@host", "version": "1", "ttl_seconds": 1},
     ],
 )
 def test_a_registration_that_cannot_be_used_is_400(gateway, body):
@@ -124,3 +137,33 @@ def test_the_guide_says_that_it_is_for_development_and_shows_no_kept_secret(know
     guide = gateway_guide(known, tmp_path, 8090)
     assert "DEVELOPMENT" in guide and known.admin_token in guide and "DPO_REGISTER_URL=" in guide
     assert SECRET not in guide and known.register_secret not in guide
+
+
+def test_ctrl_c_ends_the_gateway_while_a_call_is_under_way(tmp_path):
+    port = free_port()
+    command = [sys.executable, "-m", "oncetune.cli", "gateway", "--port", str(port)]
+    with (
+        dripping_server() as service,
+        subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=program_environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as program,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client,
+        ThreadPoolExecutor(1) as caller,
+    ):
+        try:
+            assert program.stdout is not None
+            token = next(line for line in program.stdout if "export ADMIN=" in line).split("=")[1].split()[0]
+            eventually(lambda: answers(str(client.base_url), "/health"))
+            known = {"X-DPO-Register-Secret": (tmp_path / ".oncetune/secrets/register").read_text()}
+            assert register(client, service, headers=known) == 200
+            under_way = caller.submit(client.get, "/finetune/runs", headers=bearer(token))
+            eventually(under_way.running)
+            program.send_signal(signal.SIGINT)
+            program.wait(10)
+        finally:
+            program.kill()

@@ -3,11 +3,13 @@
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
-from oncetune.local.credentials import credentials, read_gateway_secret
+from oncetune.local.credentials import Credentials, credentials, read_gateway_secret
 from oncetune.local.preflight import (
     CannotStart,
     free_ports,
@@ -86,6 +88,18 @@ with sole_user(Path(sys.argv[1])):
         holder.kill()
     with sole_user(tmp_path):
         pass
+
+
+def test_who_begins_in_the_same_moment_has_the_same_secrets(tmp_path: Path) -> None:
+    prepare_folder(tmp_path)
+    together = Barrier(8)
+
+    def begin(_: int) -> Credentials:
+        together.wait()
+        return credentials(tmp_path)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(begin, range(8)))) == 1
 
 
 def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from fastapi.routing import iter_route_contexts
 
 import oncetune
 from oncetune.dapr import DELIVERY_PATHS
+from oncetune.gateway import http1
 from oncetune.serve import create_app
 from tests.serving import APP_TOKEN, serving
 from tests.trigger.asked import ask
@@ -65,6 +66,7 @@ def test_every_code_that_is_raised_stands_in_the_document(document):
     raised = codes_in_code()
     assert len(raised) > 15
     assert raised <= described, f"not described: {sorted(raised - described)}"
+    assert json.loads(http1._BODY)["code"] in described
 
 
 def test_a_route_asks_for_both_signing_headers_exactly_where_it_needs_a_caller(document):
@@ -107,11 +109,12 @@ def test_every_answer_has_an_example_and_whoever_shall_wait_is_told_how_long(doc
                 assert "Retry-After" in response["headers"], f"{name} {status}"
 
 
-def test_the_headers_of_a_trigger_are_described(document):
+def test_the_parameters_and_headers_of_a_trigger_are_described(document):
     trigger = document["paths"]["/trigger-finetune"]["post"]
-    assert [(one["in"], one["name"], one["required"]) for one in trigger["parameters"]] == [
-        ("header", "Idempotency-Key", False)
-    ]
+    assert {(one["in"], one["name"], one["required"]) for one in trigger["parameters"]} == {
+        ("header", "Idempotency-Key", False),
+        ("query", "dry_run", False),
+    }
     assert "Idempotent-Replayed" in trigger["responses"]["200"]["headers"]
 
 

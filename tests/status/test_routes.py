@@ -7,8 +7,9 @@ from sqlalchemy import text
 
 from oncetune.contracts.envelope import open_envelope
 from oncetune.contracts.progress import Progress
-from oncetune.ledger.leases import finish_run, renew_lease
+from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, finish_run, renew_lease
 from oncetune.ledger.outbox import Pace, take_events
+from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
 from oncetune.status.intake import journal
 from tests.ledger.given import change, claim, record
@@ -37,6 +38,11 @@ def publish_all(engine) -> list:
 def finish(engine, lease, **result) -> None:
     with transaction(engine("trainer")) as session:
         finish_run(session, lease, event_id=uuid4(), **result)
+
+
+def end(engine, lease, reason, *, rule=StrikeRule(), **told) -> None:  # noqa: B008 - it is frozen
+    with transaction(engine("trainer")) as session:
+        end_lease(session, lease.run_id, lease.attempt, reason=reason, rule=rule, **told)
 
 
 def test_a_run_is_readable_as_soon_as_it_is_recorded_and_leaves_out_what_is_not_known_yet(status, engine):
@@ -76,6 +82,43 @@ def test_a_completed_run_shows_metrics_times_and_where_its_adapter_lies(status, 
     assert (run["status"], run["metrics"]) == ("completed", {"loss": 0.1})
     assert run["artifact"] == {"uri": "file:///a", "sha256": SHA256}
     assert isinstance(run["finished_at"], int) and run["finished_at"] >= run["started_at"] > 1_600_000_000
+
+
+def test_a_run_shows_its_newest_checkpoint_until_it_has_its_result(status, engine):
+    run_id = record(engine("trigger")).run_id
+    shown = lambda: status.get(f"/runs/{run_id}").json().get("checkpoint")  # noqa: E731
+    lease = claim(engine("trainer"))
+    with transaction(engine("trainer")) as session:
+        renew_lease(session, lease, progress=Progress(step=12, steps=60, checkpoint_step=10), as_event=False)
+    assert shown() == {"step": 10}
+    with transaction(engine("trainer")) as session:
+        renew_lease(session, lease, progress=Progress(step=13, steps=60), as_event=False)
+    assert shown() == {"step": 10}, "what was kept stays kept"
+    end(engine, lease, EndReason.RELEASED, checkpoint_step=14)
+    assert shown() == {"step": 14}, "while it waits, too"
+    lease = claim(engine("trainer"))
+    assert shown() == {"step": 14}
+    finish(engine, lease, state="completed", metrics={}, artifact_uri="file:///a", adapter_sha256=SHA256)
+    assert shown() is None
+
+
+@pytest.mark.parametrize(("strikes", "state", "kept"), [(1, "failed", None), (2, "queued", {"step": 10})])
+def test_a_run_that_failed_for_good_has_no_checkpoint(status, engine, strikes, state, kept):
+    run_id = record(engine("trigger")).run_id
+    lease = claim(engine("trainer"))
+    end(engine, lease, EndReason.CHILD_DIED, checkpoint_step=10, rule=StrikeRule(max_strikes=strikes))
+    run = status.get(f"/runs/{run_id}").json()
+    assert (run["status"], run.get("checkpoint")) == (state, kept)
+
+
+def test_a_cancelled_run_shows_its_last_checkpoint(status, engine):
+    run_id = record(engine("trigger")).run_id
+    lease = claim(engine("trainer"))
+    with transaction(engine("trigger")) as session:
+        request_cancel(session, run_id, requested_by="ann")
+    end(engine, lease, EndReason.CANCELLED, checkpoint_step=10)
+    run = status.get(f"/runs/{run_id}").json()
+    assert (run["status"], run["checkpoint"]) == ("cancelled", {"step": 10})
 
 
 def test_a_caller_sees_only_its_own_runs_and_an_admin_sees_all(status, engine):
@@ -152,7 +195,7 @@ def test_a_bad_filter_is_a_400_that_names_it(status):
         answer = status.get(f"/runs?{query}")
         assert answer.status_code == 400, query
         assert answer.json()["code"] in ("invalid_request", "invalid_cursor")
-        assert query.split("=")[0] in answer.json()["detail"]
+        assert answer.json()["detail"].startswith(f"{query.split('=')[0]}: "), "its name alone, no type of ours"
 
 
 def test_the_trail_tells_what_happened_what_was_dropped_and_what_is_on_its_way(status, engine):

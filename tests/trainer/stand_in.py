@@ -4,6 +4,7 @@ It writes its process id to CONTROL/pid and goes on when the test makes CONTROL/
 in a blink.
 """
 
+import hashlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import threading
 from pathlib import Path
 
 BEHAVIOUR, CONTROL, FOLDER = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-REFUSED_EXIT = 3
+REFUSED_EXIT, STOPPED_EXIT = 3, 4
 
 
 def say(**line):
@@ -40,6 +41,30 @@ def tell(name, text):
     (CONTROL / f"{name}.new").rename(CONTROL / name)
 
 
+def write_checkpoint(step):
+    """Sealed, in its place, and the only one there; contracts/checkpoint.py says how."""
+    plan = json.loads((FOLDER / "checkpoints.json").read_text())
+    files = {"weights": f"of step {step}"}
+    seal = {"origin": plan["origin"], "step": step, "steps": 50, "made_with": {},
+            "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}}  # fmt: skip
+    arriving = Path(plan["place"]) / "arriving"
+    arriving.mkdir()
+    for name, text in {**files, "seal.json": json.dumps(seal)}.items():
+        (arriving / name).write_text(text)
+    arriving.rename(Path(plan["place"]) / str(step))
+    say(kind="progress", step=step, steps=50, checkpoint_step=step, resumed_from_step=resumed_from())
+
+
+def resumed_from():
+    place = json.loads((FOLDER / "checkpoints.json").read_text())["resume_from"]
+    return place and json.loads((Path(place) / "seal.json").read_text())["step"]
+
+
+def stop_with_a_checkpoint(*_):
+    write_checkpoint((resumed_from() or 0) + 11)
+    os._exit(STOPPED_EXIT)
+
+
 def die_with_trainer():
     while os.read(0, 4096):  # not sys.stdin: its lock would abort a normal exit
         pass
@@ -53,6 +78,8 @@ def begin():
         tell("grandchild", str(subprocess.Popen(["sleep", "60"]).pid))  # ignores SIGTERM, too: it inherits that
     if BEHAVIOUR == "escapee":
         tell("grandchild", str(subprocess.Popen(["sleep", "60"], start_new_session=True).pid))
+    if BEHAVIOUR.startswith("checkpoints"):
+        signal.signal(signal.SIGTERM, stop_with_a_checkpoint)
     threading.Thread(target=die_with_trainer, daemon=True).start()
     tell("pid", str(os.getpid()))
     if BEHAVIOUR == "environment":
@@ -70,12 +97,14 @@ def train():
         print("x" * 65536 * 9 + forged, flush=True)
         sys.stdout.buffer.write(b"\xff\xfe\n\n[]\nnull\n{}\n" + b'{"kind": "finished"}\n{"kind": "unknown"}\n')
         print('{"kind": "progress", "step": 1, "steps": 2, "loss": NaN, "more": "ignored"}', flush=True)
+    elif BEHAVIOUR.startswith("checkpoints"):
+        write_checkpoint((resumed_from() or 0) + 10)
     else:
         progress(1, 4)
 
 
 def end():
-    if BEHAVIOUR == "refuses":
+    if BEHAVIOUR in ("refuses", "checkpoints_and_refuses"):
         say(kind="refused", code="rows_too_long", message="Every row is too long\x00, use max_length.")
         sys.exit(REFUSED_EXIT)
     if BEHAVIOUR == "dies":

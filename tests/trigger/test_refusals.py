@@ -2,12 +2,15 @@
 
 import json
 import socket
+import tracemalloc
 import uuid
 
 import pytest
 from sqlalchemy import make_url
 
+from oncetune.gateway.errors import Refusal
 from oncetune.postgres import connect
+from oncetune.trigger.body import verify
 from tests.serving import serving, signed
 from tests.trigger.asked import ROW, ask, document, recorded
 
@@ -97,7 +100,7 @@ KNOBS = "invalid_hyperparameters"
     (document(hyperparameters={"seed": -1}), KNOBS, "hyperparameters.seed"),
     (document(hyperparameters={"batch_size": True}), KNOBS, "hyperparameters.batch_size"),
     (document(hyperparameters={"learningrate": 1e-5}), KNOBS, "did you mean learning_rate?"),
-    (document(hyperparameters={"loss_weights": [1.0]}), KNOBS, "2 numbers"),
+    (document(hyperparameters={"loss_weights": [1.0]}), KNOBS, "hyperparameters: loss_weights: give 2 numbers"),
     (document(hyperparameters={"loss_type": ["magic"]}), KNOBS, "hyperparameters.loss_type"),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_a_body_that_says_something_wrong_is_400_and_names_it(client, wanted, code, words):
@@ -132,6 +135,29 @@ def test_who_may_not_trigger_is_told_so(client, headers, status, code):
 def test_a_key_that_is_no_visible_ascii_is_400(client, key):
     answer = ask(client, headers=signed() | {"Idempotency-Key": key.encode("latin-1")})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_idempotency_key")
+
+
+def test_a_key_that_stands_twice_is_400_and_not_a_choice(client):
+    headers = [*signed().items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = client.post("/trigger-finetune", headers=headers, content=json.dumps(document()))
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_idempotency_key")
+
+
+@pytest.mark.parametrize("wanted", [
+    {f"k{number}": 0 for number in range(150_000)},
+    document(hyperparameters={f"k{number}": 0 for number in range(150_000)}),
+    document(hyperparameters={"loss_weights": [[]] * 200_000}),
+    document(hyperparameters={"loss_type": [1] * 200_000}),
+], ids=["fields", "knobs", "weights", "losses"])  # fmt: skip
+def test_a_body_that_is_wrong_everywhere_costs_no_error_for_each_place(wanted):
+    body = json.dumps(wanted).encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refusal):
+            verify(body, {"zephyr": "a/b"})
+        assert tracemalloc.get_traced_memory()[1] < 60 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_body_at_the_limit_is_read_and_one_byte_more_is_413(client):

@@ -16,14 +16,14 @@ from tests.trigger.asked import ask, document, recorded
 
 
 @contextmanager
-def _holding_a_key(owner, key="k"):
-    """A request with this key that is still in flight, as the database sees it."""
+def _holding_a_key(owner, *keys):
+    """A request with each of these keys (without any: "k") is still in flight, as the database sees it."""
     with owner.connect() as connection, connection.begin() as transaction:
         sql = (
             "INSERT INTO ledger.request_key VALUES"
             " ('ann', :key, 'other', gen_random_uuid(), now() + interval '1 minute')"
         )
-        connection.execute(text(sql), {"key": key})
+        connection.execute(text(sql), [{"key": key} for key in keys or ("k",)])
         yield
         transaction.rollback()
 
@@ -62,9 +62,10 @@ def test_sixty_four_keys_on_one_kb_id_at_once_are_one_run_and_sixty_three_refusa
 def test_probes_and_readers_are_served_while_every_seat_waits_for_a_lock(client, engine):
     owner = engine(None)
     run_id = record(engine("trigger"), "other").run_id
+    keys = [f"k{number}" for number in range(10)]
     with ThreadPoolExecutor(30) as callers:
-        with _holding_a_key(owner):
-            waiters = [callers.submit(ask, client, key="k") for _ in range(30)]
+        with _holding_a_key(owner, *keys):
+            waiters = [callers.submit(ask, client, document(key), key=key) for key in keys for _ in range(3)]
             eventually(lambda: _waiting(owner) == 8, seconds=4)
             assert client.get("/live", timeout=2).status_code == 200
             assert client.get("/ready", timeout=2).status_code == 200
@@ -72,13 +73,29 @@ def test_probes_and_readers_are_served_while_every_seat_waits_for_a_lock(client,
             assert client.get(f"/runs/{run_id}", headers=signed(), timeout=2).status_code == 200
         answers = [waiter.result() for waiter in waiters]
     assert Counter(answer.status_code for answer in answers) == {200: 30}
-    assert len({answer.text for answer in answers}) == 1
+    assert len({answer.text for answer in answers}) == 10
+
+
+def test_twins_of_a_request_that_hangs_are_all_409_within_five_seconds_and_keep_nobody_else_waiting(client, engine):
+    owner = engine(None)
+    with _holding_a_key(owner), ThreadPoolExecutor(64) as callers:
+        twins = [callers.submit(ask, client, key="k") for _ in range(64)]
+        eventually(lambda: _waiting(owner) == 1)
+        other = ask(client, document("other"), headers=signed("bob"))
+        answers = [twin.result(8) for twin in twins]
+    assert (other.status_code, other.elapsed.total_seconds() < 2) == (200, True)
+    assert Counter(f"{answer.status_code} {answer.json()['code']}" for answer in answers) == {
+        "409 request_in_flight": 64
+    }
+    assert max(answer.elapsed.total_seconds() for answer in answers) < 7
+    assert ask(client, key="k").status_code == 200
 
 
 def test_who_waited_five_seconds_for_its_twin_gets_409_and_may_come_again(client, engine):
     with _holding_a_key(engine(None)):
         answer = ask(client, key="k")
     assert (answer.status_code, answer.json()["code"]) == (409, "request_in_flight")
+    assert 4.5 < answer.elapsed.total_seconds() < 8
     assert int(answer.headers["Retry-After"]) > 0
     assert ask(client, key="k").status_code == 200
 
@@ -87,17 +104,17 @@ def test_who_waited_five_seconds_for_a_seat_gets_503_and_may_come_again(monkeypa
     owner = engine(None)
     one_seat = {"ONCETUNE_TRIGGER_WAITING_REQUESTS": "1"}
     with serving(monkeypatch, "trigger", "status", database_url=database_url, environment=one_seat) as client:
-        with ThreadPoolExecutor(1) as callers:
-            with owner.connect() as connection, connection.begin() as transaction:
-                connection.execute(text("LOCK TABLE ledger.run IN EXCLUSIVE MODE"))
-                seated = callers.submit(ask, client)
-                eventually(lambda: _waiting(owner) == 1)
-                answer = ask(client, document("other"))
-                transaction.rollback()
-            assert seated.result().status_code == 200
-        assert (answer.status_code, answer.json()["code"]) == (503, "busy")
-        assert int(answer.headers["Retry-After"]) > 0
-        assert ask(client, document("other")).status_code == 200
+        with ThreadPoolExecutor(3) as callers, owner.connect() as connection, connection.begin() as transaction:
+            connection.execute(text("LOCK TABLE ledger.run IN EXCLUSIVE MODE"))
+            asked = [callers.submit(ask, client)]
+            eventually(lambda: _waiting(owner) == 1)
+            asked += [callers.submit(ask, client, document(f"other {number}")) for number in range(2)]
+            answers = [one.result() for one in asked]  # a lock is waited for as long as a seat: the last gets none
+            transaction.rollback()
+        codes = Counter((answer.status_code, answer.json()["code"]) for answer in answers)
+        assert codes == {(503, "database_unavailable"): 2, (503, "busy"): 1}
+        assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+        assert ask(client, document("other 0")).status_code == 200
 
 
 def test_a_database_that_is_away_is_503_and_heals_without_a_restart(client, administer, database_url, engine):

@@ -24,8 +24,8 @@ _WITHOUT_SECRET = f"needs a secret to sign with: set {SECRET_NAME}, or give --da
 def examine(url: str, *, user: str, base_model: str, data: Path, as_json: bool) -> None:
     """Look at everything in turn and print the table; raises Failure when a check failed, or `url` is none."""
     secret = os.environ.get(SECRET_NAME) or read_gateway_secret(data)
-    with Visit(url) as visit:
-        checks = _look(visit, user=user, secret=secret, base_model=base_model)
+    visit = Visit(url)
+    checks = _look(visit, user=user, secret=secret, base_model=base_model)
     if as_json:
         print_json({"url": visit.url, **document(checks)})
     else:

@@ -9,10 +9,12 @@ from oncetune.cli.exits import Failure
 from oncetune.cli.output import put
 from oncetune.local.credentials import credentials
 from oncetune.local.gateway import DevelopmentGateway, create_gateway
+from oncetune.local.guide import command
 from oncetune.local.preflight import CannotStart, prepare_folder, require_port
 from oncetune.local.sidecar import HOST
 from oncetune.logs import configure_logs
 
+_LAST_SECONDS = 2  # of calls under way after Ctrl-C: a stream would hold it for ever
 _ROW = '{"prompt": "Where is the library?", "chosen": "Past the bridge.", "rejected": "Find it yourself."}'
 
 
@@ -28,7 +30,14 @@ def serve_gateway(data: Path, port: int) -> None:
     configure_logs("gateway")
     gateway = DevelopmentGateway(known.gateway_secret, known.register_secret)
     put(gateway_guide(gateway, folder, port))
-    uvicorn.run(create_gateway(gateway), host=HOST, port=port, log_config=None, access_log=False)
+    uvicorn.run(
+        create_gateway(gateway),
+        host=HOST,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_LAST_SECONDS,
+    )
 
 
 def gateway_guide(gateway: DevelopmentGateway, data: Path, port: int) -> str:
@@ -37,19 +46,21 @@ def gateway_guide(gateway: DevelopmentGateway, data: Path, port: int) -> str:
     return f"""
 A DEVELOPMENT gateway at {url}: one registration, two callers, no TLS. Ctrl-C stops it.
 
-A service registers with this environment (`oncetune up --data {folder}` shares the signing secret):
+A service that starts with this environment registers, and again every half minute, also when this gateway was away:
 
   export DPO_REGISTER_URL={url}/register
   export DPO_REGISTER_SECRET=$(cat {folder}/secrets/register)
   export DPO_GATEWAY_SHARED_SECRET=$(cat {folder}/secrets/gateway)
   export DPO_PUBLIC_BASE_URL=http://{HOST}:8080
+  export DPO_SERVICE_TTL_SECONDS=60
+  {command()} up --data {folder}
 
 Or register one by hand:
 
   curl -s $DPO_REGISTER_URL -H "X-DPO-Register-Secret: $DPO_REGISTER_SECRET" -H 'content-type: application/json' \\
     -d '{{"base_url": "'$DPO_PUBLIC_BASE_URL'", "version": "1.0.0", "ttl_seconds": 21600}}'
 
-The callers of this gateway, until it ends:
+The callers of this gateway, until it ends (the calls below need ADMIN in their shell):
 
   export ADMIN={gateway.admin_token}   # may trigger and cancel, sees every run
   export READER={gateway.user_token}  # reads its own runs

@@ -31,10 +31,13 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def moment(seconds: object) -> str:
-    """Unix seconds as local time; a dash when unknown."""
+    """Unix seconds as local time; a dash when it is unknown or none."""
     if not isinstance(seconds, int | float):
         return "-"
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):  # a server may say any number
+        return "-"
 
 
 class ProgressLine:

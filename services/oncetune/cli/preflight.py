@@ -15,6 +15,7 @@ from oncetune.cli.checks import Check, State, document, fingerprint, ok, passed,
 from oncetune.cli.exits import Exit, Failure
 from oncetune.cli.output import columns, print_json, put, tell
 from oncetune.cli.preflight_checks import (
+    bare,
     check_database,
     check_disk,
     check_port,
@@ -93,7 +94,8 @@ def preflight(inputs: Inputs, *, file: Path | None, as_json: bool) -> None:
         unwritten = f" {file} was not written." if file else ""
         raise Failure(f"Not ready: {failed}.{unwritten}", "" if as_json else "See above for what to do.")
     if file is not None:
-        tell(f"{file} holds it with the secrets whole. In a shell: set -a; . {shlex.quote(str(file))}; set +a")
+        whole = shlex.quote(str(file.absolute()))  # a bare name would be looked for on the PATH
+        tell(f"{file} holds it with the secrets whole. In a shell: set -a; . {whole}; set +a")
 
 
 def _registration(inputs: Inputs, port: int) -> tuple[RegistrationSettings, dict[str, str]]:
@@ -179,6 +181,8 @@ def _masked(name: str, value: str) -> str:
     """What a terminal may show: a secret's fingerprint, a URL without its password."""
     if name in _SECRETS:
         return f"(fingerprint {fingerprint(value)})"
+    if name == "DPO_REGISTER_URL":
+        return bare(value)
     return re.sub(r"(?i)(password=)[^&]*", r"\1***", re.sub(r"//\S*@", "//***@", value))
 
 
@@ -187,15 +191,18 @@ def _listed(environment: dict[str, str]) -> list[str]:
 
 
 def _write(file: Path, environment: dict[str, str]) -> None:
-    """The whole file or none, never readable by anybody else, not even while it is written."""
+    """A new file, never readable by anybody else: one that is there may be a sidecar's, whose tokens are in it."""
     lines = [f"{name}={shlex.quote(value)}\n" for name, value in environment.items()]
-    new = file.with_name(f".{file.name}.{os.getpid()}")
+    made = False
     try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            made = True
             out.writelines(lines)
-        new.replace(file)
+    except FileExistsError as error:
+        raise Failure(f"{file} is there already.", "Remove it, or give --env another file.") from error
     except OSError as error:
-        new.unlink(missing_ok=True)
+        if made:
+            file.unlink(missing_ok=True)
         reason = error.strerror or type(error).__name__
         raise Failure(
             f"{file} cannot be written: {reason.lower()}.", "Give --env another file.", Exit.FAILURE

@@ -40,7 +40,7 @@ def check_settings(environment: str, wrong: Mapping[str, str]) -> Check:
     """Whether the service can read its settings; `wrong` has the reason for each that it cannot."""
     if wrong:
         reasons = "; ".join(f"{setting}: {reason}" for setting, reason in sorted(wrong.items()))
-        return fail("settings", reasons, "Correct or unset it: with it the service refuses to start")
+        return fail("settings", reasons, "Correct or unset it: with it the service does not start, or not register")
     return ok("settings", f"ONCETUNE_ENVIRONMENT is {environment}")
 
 

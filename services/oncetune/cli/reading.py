@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from oncetune.cli.attempts import attempt_lines, attempts_of
 from oncetune.cli.client import Client, Document
 from oncetune.cli.exits import Exit, Failure
 from oncetune.cli.output import columns, moment, print_json, put, tell
@@ -30,12 +31,16 @@ def list_runs(client: Client, *, status: str | None, kb_id: str | None, limit: i
 
 
 def show_run(client: Client, given: str, *, as_json: bool) -> None:
-    """Print one run."""
-    run = client.get(f"/runs/{resolve(client, given)}")
+    """Print one run and its attempts."""
+    run_id = resolve(client, given)
+    run = client.get(f"/runs/{run_id}")
+    attempts = attempts_of(_objects(client.get(f"/runs/{run_id}/events").get("events")))
     if as_json:
-        print_json(run)
-    else:
-        print_run(run)
+        print_json({**run, "attempts": attempts})
+        return
+    print_run(run)
+    for line in attempt_lines(attempts):
+        put(line)
 
 
 def watch_run(client: Client, given: str, *, timeout: float | None, as_json: bool) -> None:

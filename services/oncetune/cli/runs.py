@@ -43,7 +43,7 @@ def list_(
 
 @app.command()
 def show(run: RunId, json_: Json = False, url: Url = _HERE, user: User = "cli", data: Data = Path(".oncetune")) -> None:
-    """One run: its state, metrics or error."""
+    """One run: its state, metrics or error, and its attempts."""
     from oncetune.cli.reading import show_run
 
     with _client(url, user, data) as client:

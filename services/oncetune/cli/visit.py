@@ -1,11 +1,10 @@
 """HTTP to a server that may be anything: each question has an answer, and none of them is raised."""
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 import httpx
 
@@ -13,7 +12,7 @@ from oncetune.cli.checks import shown
 from oncetune.cli.client import Document
 from oncetune.cli.exits import Exit, Failure
 
-_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0  # for the whole of an answer: a server may drip
 _LARGEST_BYTES = 4 * 2**20
 
 
@@ -36,7 +35,7 @@ class Answer:
 
 
 class Visit:
-    """One server; redirects are not followed. `with Visit(...) as visit:`. Raises Failure USAGE when `url` is none."""
+    """One server; redirects are not followed. Raises Failure USAGE when `url` is none."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -46,16 +45,7 @@ class Visit:
             parsed = httpx.URL()
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise Failure(f"{url} is not a URL.", "Give --url as http://host:port", Exit.USAGE)
-        near = parsed.host in ("127.0.0.1", "localhost", "::1")  # no proxy stands before these
-        self._http = httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=not near)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
-        self._http.close()
+        self._near = parsed.host in ("127.0.0.1", "localhost", "::1")  # no proxy stands before these
 
     def ask(
         self,
@@ -66,25 +56,35 @@ class Visit:
         headers: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> Answer:
-        """The answer to one request, read up to 4 MiB."""
+        """The answer to one request, read up to 4 MiB and for 10 seconds."""
         typed = {"content-type": "application/json"} if body is not None else {}
-        began = time.time()
+        request = httpx.Request(
+            method, self.url + path, content=body, headers={**typed, **(headers or {})}, params=parameters
+        )
         try:
-            with self._http.stream(
-                method, self.url + path, content=body, headers={**typed, **(headers or {})}, params=parameters
-            ) as answer:
-                halfway = (began + time.time()) / 2
-                content = _beginning(answer)
+            return asyncio.run(asyncio.wait_for(self._send(request), _TIMEOUT_SECONDS))
+        except TimeoutError:
+            return Answer(None, f"no whole answer within {_TIMEOUT_SECONDS:g} s")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Answer(None, shown(str(error) or type(error).__name__))
+
+    async def _send(self, request: httpx.Request) -> Answer:
+        async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=not self._near) as client:
+            began = time.time()
+            answer = await client.send(request, stream=True)
+            halfway = (began + time.time()) / 2
+            try:
+                content = await _beginning(answer)
+            finally:
+                await answer.aclose()
         document = _document(content)
         words = "" if document is not None else _kind(answer, content)
         return Answer(answer.status_code, words, document or {}, answer.headers, halfway)
 
 
-def _beginning(answer: httpx.Response) -> bytes:
+async def _beginning(answer: httpx.Response) -> bytes:
     content = bytearray()
-    for piece in answer.iter_bytes(65536):
+    async for piece in answer.aiter_bytes(65536):
         content += piece
         if len(content) > _LARGEST_BYTES:
             break

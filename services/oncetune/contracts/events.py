@@ -51,6 +51,7 @@ class RunProgress(_Fact):
     loss: Measured = None
     reward_margin: Measured = None
     reward_accuracy: Measured = None
+    resumed_from_step: int | None = None  # the attempt went on from this step of an earlier one
 
 
 class RunRequeued(_Fact):

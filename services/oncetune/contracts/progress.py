@@ -2,7 +2,8 @@
 
 The child is started as `python -m oncetune.training FOLDER`. FOLDER holds `recipe.json` (a TrainingRecipe) and
 `dataset.jsonl` (PreferencePairs); the child writes the adapter to FOLDER/adapter/. Standard input stays open
-while the trainer lives: at its end the child exits. Last line is a Finished (exit 0) or a Refused (exit 3);
+while the trainer lives: at its end the child exits. Last line is a Finished (exit 0) or a Refused (exit 3); exit 4
+says that SIGTERM ended it at a step border, with a checkpoint if there is a plan for any (contracts/checkpoint.py);
 any other end is a death of the child.
 """
 
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter
 
 REFUSED_EXIT = 3
+STOPPED_EXIT = 4
 _EXACT = 2**53  # beyond it a double is no longer one integer: jsonb, Go's JSON and Python's spell it differently
 _NOT_FOR_POSTGRES = re.compile("[\x00\ud800-\udfff]")
 
@@ -53,6 +55,8 @@ class Progress(_Line):
     learning_rate: Measured = None
     tokens_per_second: Measured = None
     seconds_left: Measured = None
+    resumed_from_step: Annotated[int | None, Field(ge=1)] = None  # the steps up to it were made by earlier attempts
+    checkpoint_step: Annotated[int | None, Field(ge=1)] = None  # the newest sealed checkpoint
 
 
 class Finished(_Line):

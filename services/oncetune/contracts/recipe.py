@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 # Trainers claim only the versions that they know: raise it when a field changes its meaning.
 RECIPE_VERSION: Literal[1] = 1
 
+Weight = Annotated[float, Field(ge=0, le=100)]
 LossName = Literal["sigmoid", "hinge", "ipo", "robust", "apo_zero", "apo_down", "sft", "sigmoid_norm"]
 
 
@@ -46,9 +47,10 @@ class Hyperparameters(BaseModel):
     lora_alpha: Annotated[int, Field(ge=1, le=1024)] = 16
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     loss_type: Annotated[
-        tuple[LossName, ...], Field(min_length=1, max_length=4, strict=False, json_schema_extra={"uniqueItems": True})
+        tuple[LossName, ...],
+        Field(min_length=1, max_length=4, strict=False, fail_fast=True, json_schema_extra={"uniqueItems": True}),
     ] = ("sigmoid", "sft")
-    loss_weights: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...] | None, Field(strict=False)] = None
+    loss_weights: Annotated[tuple[Weight, ...] | None, Field(strict=False, fail_fast=True)] = None
     max_dropped_share: Annotated[float, Field(ge=0, le=1)] = 0.2  # of rows over max_length; above it the run fails
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
 

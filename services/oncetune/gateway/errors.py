@@ -36,7 +36,8 @@ def answer_refusals(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        place, *names = (str(part) for part in first["loc"])
+        where = ".".join(names if place == "body" else names[:1]) or place  # what follows is the type's own name
         return JSONResponse({"detail": f"{where}: {first['msg']}", "code": "invalid_request"}, 400)
 
     @app.exception_handler(HTTPException)

@@ -25,6 +25,7 @@ _MEANING = {
     401: "Nobody whom the gateway signed for",
     403: "The caller is no admin",
     404: "There is no such thing, or it is another caller's",
+    408: "The request took too long to arrive",
     409: "In conflict with a request that is still in flight",
     413: "Too large",
     422: "The Idempotency-Key was used with another body",
@@ -34,6 +35,7 @@ _MEANING = {
 }
 _RETRY_LATER = (409, 429, 503)
 _OF_ANY: Refusals = {
+    400: {"invalid_http": "These bytes are not an HTTP/1.1 request"},
     500: {"internal_error": "Something broke here, not in the request"},
     503: {"database_unavailable": "The database did not answer; whether the request took effect is unknown."},
 }

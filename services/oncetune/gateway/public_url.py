@@ -48,7 +48,7 @@ def public_url_problem(settings: RegistrationSettings) -> str | None:
     url = public_base_url(settings)
     if url is None:
         return "DPO_PUBLIC_BASE_URL is missing: the address at which the gateway reaches this service"
-    parts = _split(url)
+    parts = split_url(url)
     if parts is None or parts.query or parts.fragment:
         return "DPO_PUBLIC_BASE_URL is not a URL of the form https://host[:port][/path]"
     host = parts.hostname or ""
@@ -92,7 +92,7 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _split(url: str) -> SplitResult | None:
+def split_url(url: str) -> SplitResult | None:
     """The parts of an http(s) URL that every reader takes apart alike; None for any other."""
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url or len(url) > 2000:
         return None
@@ -106,7 +106,7 @@ def _split(url: str) -> SplitResult | None:
 
 
 def _register_url_problem(url: str) -> str | None:
-    if _split(url) is None:
+    if split_url(url) is None:
         return "DPO_REGISTER_URL is not a URL of the form https://host[:port]/path"  # not shown: it may hold a token
     return None
 

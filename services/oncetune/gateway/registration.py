@@ -13,11 +13,17 @@ import time
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from typing import Self
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from oncetune.gateway.calls import Answer, NoAnswer, Stopped, call
-from oncetune.gateway.public_url import public_base_url, public_url_problem, registration_problems
+from oncetune.gateway.public_url import (
+    LONGEST_TTL_SECONDS,
+    public_base_url,
+    public_url_problem,
+    registration_problems,
+)
 from oncetune.gateway.settings import RegistrationSettings
 from oncetune.logs import log
 
@@ -136,7 +142,7 @@ class Registration:
     def __init__(self, settings: RegistrationSettings, pace: RegistrationPace | None = None) -> None:
         self._settings = settings
         self._pace = pace or RegistrationPace()
-        self._ttl = timedelta(seconds=settings.service_ttl_seconds)
+        self._ttl = timedelta(seconds=min(max(settings.service_ttl_seconds, 0), LONGEST_TTL_SECONDS))
         self._reached = not settings.register_self_check
         self._failures = 0
         problems = registration_problems(settings)
@@ -145,6 +151,15 @@ class Registration:
             self._standing = _Standing(RegistrationState.OFF)
         elif problems:
             self._standing = _Standing(RegistrationState.REFUSED, "; ".join(problems))
+
+    @classmethod
+    def unreadable(cls, error: ValidationError) -> Self:
+        """Refused: the settings cannot even be read. `error` is theirs; no value of it is told."""
+        refused = cls(RegistrationSettings.model_construct())
+        told = {str(one["loc"][0]): one["msg"] for one in error.errors(include_input=False)}
+        named = (f"{name if name.isupper() else f'DPO_{name.upper()}'}: {reason}" for name, reason in told.items())
+        refused._standing = _Standing(RegistrationState.REFUSED, "; ".join(named))
+        return refused
 
     @property
     def state(self) -> RegistrationState:

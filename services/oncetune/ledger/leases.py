@@ -20,6 +20,7 @@ from oncetune.postgres import statement
 
 TRAINER = "/oncetune/trainer"
 TRIGGER = "/oncetune/trigger"
+_TOLD_IN_EVENTS = {"step", "steps", "loss", "reward_margin", "reward_accuracy", "resumed_from_step"}
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,7 @@ def renew_lease(session: Session, lease: Lease, *, progress: Progress | None, as
             "attempt": lease.attempt,
             "progress": progress and progress.model_dump_json(exclude={"kind"}),
             "event_id": new_event_id() if as_event and progress else None,
-            "event_payload": progress
-            and progress.model_dump_json(include={"step", "steps", "loss", "reward_margin", "reward_accuracy"}),
+            "event_payload": progress and progress.model_dump_json(include=_TOLD_IN_EVENTS),
             "source": TRAINER,
         },
     ).one_or_none()
@@ -153,10 +153,12 @@ def end_lease(
     reason: EndReason,
     rule: StrikeRule,
     message: str = "",
+    checkpoint_step: int | None = None,
     source: str = TRAINER,
 ) -> RunState | None:
     """End a lease without a result; the state the run has now, None when that attempt holds no lease to end.
 
+    `checkpoint_step` is that of the newest checkpoint, None when no newer one is known than the heartbeats told of.
     A repeat after a lost answer finds nothing to end, which is right: the first try did it.
     """
     row = session.execute(
@@ -166,6 +168,7 @@ def end_lease(
             "attempt": attempt,
             "reason": reason.value,
             "message": message,
+            "checkpoint_step": checkpoint_step,
             "max_strikes": rule.max_strikes,
             "max_backoff_seconds": rule.max_backoff.total_seconds(),
             "event_id": new_event_id(),

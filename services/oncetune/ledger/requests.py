@@ -1,11 +1,15 @@
 """Record a request as one run, once: steps 1 of the room's protocol."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
 
 from oncetune.contracts.preferences import PackedRows
@@ -27,6 +31,10 @@ class RunActive(Exception):
     def __init__(self, run_id: UUID | None) -> None:
         super().__init__(run_id)
         self.run_id = run_id
+
+
+class RequestInFlight(Exception):
+    """An equal request did not end while this one waited for it: answer 409, it may come again."""
 
 
 class TooManyRuns(Exception):
@@ -66,36 +74,53 @@ def accept(
     fingerprint: str,
     key_lifetime: timedelta,
     runs_per_minute: int,
+    patience: timedelta | None = None,
 ) -> RequestAnswer:
-    """Record the run, or find the run that the same key made. Raises RequestKeyReused, TooManyRuns and RunActive.
+    """Record the run, or find the run that the same key made.
 
-    Any number of callers may do this at once. Equal keys wait for one another for at most the session's
-    `lock_timeout`, after which sqlalchemy's OperationalError with sqlstate 55P03 comes (answer 409). Whatever is
-    raised, the transaction must be rolled back: then nothing of the request remains, its key included.
+    Raises RequestKeyReused, RequestInFlight, TooManyRuns and RunActive. Any number of callers may do this at once;
+    each waits for another's lock as long as its engine's `lock_timeout` says, and `patience` is for one that has
+    waited for its key before. Whatever is raised, the transaction must be rolled back: then nothing of the request
+    remains, its key included.
     """
     run_id = uuid4()
-    if key is not None and not _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime):
-        return RequestAnswer(_run_of_key(session, request.user_id, key, fingerprint), replayed=True)
-    session.execute(text("SET LOCAL lock_timeout = DEFAULT"))  # 55P03 means 409 on the key alone
-    _within_rate(session, request.user_id, runs_per_minute)
-    _record_run(session, run_id, request)
+    if key is not None:
+        with _waiting_at_most(session, patience):
+            claimed = _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime)
+        if not claimed:
+            return RequestAnswer(_run_of_key(session, request.user_id, key, fingerprint), replayed=True)
+    session.execute(statement("ledger", "take_turn"), {"user_id": request.user_id})
+    _record_run(session, run_id, request, runs_per_minute)
     _store_rows(session, request.rows)  # last: a refused request has written none of its megabytes
     return RequestAnswer(run_id, replayed=False)
 
 
+@contextmanager
+def _waiting_at_most(session: Session, patience: timedelta | None) -> Iterator[None]:
+    """A shorter `lock_timeout` inside; None keeps the engine's, and asks the database nothing."""
+    if patience is None:
+        yield
+        return
+    milliseconds = max(1, int(patience.total_seconds() * 1000))  # 0 would mean for ever
+    session.execute(text(f"SET LOCAL lock_timeout = {milliseconds}"))
+    yield
+    session.execute(text("SET LOCAL lock_timeout = DEFAULT"))
+
+
 def _claim_key(session: Session, user_id: str, key: str, fingerprint: str, run_id: UUID, lifetime: timedelta) -> bool:
-    session.execute(text("SET LOCAL lock_timeout = '5s'"))
-    row = session.execute(
-        statement("ledger", "claim_key"),
-        {
-            "user_id": user_id,
-            "key": key,
-            "fingerprint": fingerprint,
-            "run_id": run_id,
-            "ttl_seconds": lifetime.total_seconds(),
-        },
-    ).one_or_none()
-    return row is not None
+    wanted = {
+        "user_id": user_id,
+        "key": key,
+        "fingerprint": fingerprint,
+        "run_id": run_id,
+        "ttl_seconds": lifetime.total_seconds(),
+    }
+    try:
+        return session.execute(statement("ledger", "claim_key"), wanted).one_or_none() is not None
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):  # the database is there, somebody else holds the key
+            raise RequestInFlight from error
+        raise
 
 
 def _run_of_key(session: Session, user_id: str, key: str, fingerprint: str) -> UUID:
@@ -106,15 +131,7 @@ def _run_of_key(session: Session, user_id: str, key: str, fingerprint: str) -> U
     return held.run_id
 
 
-def _within_rate(session: Session, user_id: str, limit: int) -> None:
-    """Count the user's runs of the last minute, in any replica; equal users take turns until their transaction ends."""
-    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:user_id, 0))"), {"user_id": user_id})
-    wait = session.execute(statement("ledger", "rate_window"), {"user_id": user_id, "limit": limit}).one_or_none()
-    if wait is not None:
-        raise TooManyRuns(max(1, wait.seconds))
-
-
-def _record_run(session: Session, run_id: UUID, request: RunRequest) -> None:
+def _record_run(session: Session, run_id: UUID, request: RunRequest, runs_per_minute: int) -> None:
     recipe = request.recipe.model_dump(mode="json")
     payload = {  # the fields of contracts.events.RunRequested
         "user_id": request.user_id,
@@ -140,10 +157,14 @@ def _record_run(session: Session, run_id: UUID, request: RunRequest) -> None:
         "event_id": new_event_id(),
         "source": SOURCE,
         "payload": json.dumps(payload),
+        "limit": runs_per_minute,
     }
     for _ in range(2):  # once more if the run that stood in the way has ended by the time it is read
-        if session.execute(statement("ledger", "record_run"), parameters).one_or_none() is not None:
+        outcome = session.execute(statement("ledger", "record_run"), parameters).one()
+        if outcome.run_id is not None:
             return
+        if outcome.seconds is not None:
+            raise TooManyRuns(max(1, outcome.seconds))
         active = _active_run(session, request.kb_id)
         if active is not None:
             break
@@ -155,15 +176,15 @@ def _active_run(session: Session, kb_id: str) -> Run | None:
 
 
 def _store_rows(session: Session, rows: PackedRows) -> None:
-    fresh = session.execute(
+    session.execute(
         statement("ledger", "store_dataset"),
-        {"sha256": rows.sha256, "row_count": rows.row_count, "byte_count": rows.byte_count},
-    ).scalar_one()
-    if fresh:
-        session.execute(
-            statement("ledger", "store_chunk"),
-            [{"sha256": rows.sha256, "number": number, "content": chunk} for number, chunk in enumerate(rows.chunks)],
-        )
+        {
+            "sha256": rows.sha256,
+            "row_count": rows.row_count,
+            "byte_count": rows.byte_count,
+            "chunks": list(rows.chunks),
+        },
+    )
 
 
 def request_cancel(session: Session, run_id: UUID, *, requested_by: str) -> None:

@@ -37,6 +37,7 @@ class Run(SQLModel, table=True):
     lease_expires_at: datetime | None = _time()
     renewals: int = 0
     progress: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    checkpoint_step: int | None = None  # of the newest checkpoint that an attempt can go on from
     cancel_requested_at: datetime | None = _time()
     ended_by: UUID | None = Field(default=None, sa_column=Column(Uuid))
     metrics: dict[str, Any] | None = Field(default=None, sa_type=JSONB)

@@ -1,7 +1,10 @@
 """The secrets of one machine: made once, kept in the data folder, readable by their owner only."""
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +24,20 @@ class Credentials:
 def credentials(data: Path) -> Credentials:
     """Read the secrets of this data folder; what is missing is made. Raises OSError."""
     folder = data / "secrets"
-    made = [_made_once(folder / name) for name in ("gateway", "app-token", "dapr-token", "broker-password", "register")]
-    return Credentials(*made)
+    names = ("gateway", "app-token", "dapr-token", "broker-password", "register")
+    with _alone(folder):
+        return Credentials(*(_made_once(folder / name) for name in names))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time: `up` and `gateway` may begin in the same moment, and share what the first one makes."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def read_gateway_secret(data: Path) -> str | None:

@@ -17,12 +17,13 @@ from typing import Annotated, Literal
 import httpx
 from fastapi import Body, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
 from oncetune.gateway.claims import sign
 from oncetune.gateway.errors import Refusal, answer_refusals
+from oncetune.gateway.public_url import split_url
 from oncetune.logs import log
 
 _PATIENCE = httpx.Timeout(60.0, connect=5.0)
@@ -30,10 +31,22 @@ _KEPT_OUT = {"host", "content-length", "connection", "transfer-encoding", "autho
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 
 
+def _reachable(url: str) -> str:
+    """What every reader takes apart alike; the rest would be an error at each call."""
+    parts = split_url(url)
+    try:
+        host = httpx.URL(url).host  # which httpx decodes only now
+    except (httpx.InvalidURL, UnicodeError):
+        host = ""
+    if parts is None or parts.query or parts.fragment or not host:
+        raise ValueError("not a URL of the form https://host[:port][/path]")
+    return url
+
+
 class Registration(BaseModel):
     """What a service says of itself; `base_url` is where calls are forwarded to."""
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", max_length=2000)]
+    base_url: Annotated[str, AfterValidator(_reachable)]
     version: Annotated[str, Field(max_length=100)]
     ttl_seconds: Annotated[int, Field(gt=0, le=31 * 24 * 3600)]
 
@@ -97,7 +110,7 @@ def create_gateway(gateway: DevelopmentGateway) -> FastAPI:
             app.state.client = client
             yield
 
-    app = FastAPI(title="oncetune development gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="oncetune development gateway", lifespan=lifespan, openapi_url=None)
     answer_refusals(app)
 
     @app.get("/health")

@@ -24,7 +24,7 @@ def guide(stack: Stack) -> str:
     sent_by = "sidecars (daprd) and a valkey broker" if stack.sidecar else "direct hand-over (no daprd)"
     models = ", ".join(f"{name} is {model}" for name, model in stack.models.items())
     logs = _shown(stack.data / "logs")
-    command = _command()
+    program = command()
     return f"""
 oncetune is up at {stack.url}. Ctrl-C stops everything; the data stays.
 
@@ -36,7 +36,7 @@ oncetune is up at {stack.url}. Ctrl-C stops everything; the data stays.
 
 A first run, with the bundled dataset:
 
-  {command} submit {shlex.quote(str(rows))} \\
+  {program} submit {shlex.quote(str(rows))} \\
     --kb-id first --exp-name polite --set epochs=1 --watch --data {data}{address}
 
 The same door with curl, as a gateway would sign it:
@@ -50,11 +50,11 @@ The same door with curl, as a gateway would sign it:
 
 What became of it:
 
-  {command} runs list --data {data}{address}
+  {program} runs list --data {data}{address}
 """
 
 
-def _command() -> str:
+def command() -> str:
     """How this very program is called from the current shell."""
     if shutil.which("oncetune"):
         return "oncetune"

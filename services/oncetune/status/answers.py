@@ -46,6 +46,12 @@ class StoredAdapter(BaseModel):
     sha256: str | Absent = None
 
 
+class KeptCheckpoint(BaseModel):
+    """What an attempt can go on from: the artifacts' `<run_id>/checkpoints/<attempt>/<step>/`."""
+
+    step: Annotated[int, Field(ge=1)]
+
+
 class RunAnswer(BaseModel):
     """Where a run stands."""
 
@@ -64,6 +70,9 @@ class RunAnswer(BaseModel):
     strikes: int
     progress: Annotated[dict[str, JsonValue] | Absent, Field(description="The newest report of a running run")] = None
     artifact: StoredAdapter | Absent = None
+    checkpoint: Annotated[
+        KeptCheckpoint | Absent, Field(description="The newest one; a cancelled run keeps it, an ended one does not")
+    ] = None
     created_at: UnixSeconds
 
 

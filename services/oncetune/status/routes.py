@@ -19,6 +19,7 @@ from oncetune.postgres import transaction
 from oncetune.status.answers import (
     BAD_CURSOR,
     NOT_FOUND,
+    KeptCheckpoint,
     RunAnswer,
     RunFault,
     RunsAnswer,
@@ -26,7 +27,7 @@ from oncetune.status.answers import (
     TrailAnswer,
     TrailEvent,
 )
-from oncetune.status.cursor import read_cursor, write_cursor
+from oncetune.status.cursor import PATTERN, read_cursor, write_cursor
 from oncetune.status.reads import read_trail
 from oncetune.status.tables import JournalEntry
 
@@ -34,7 +35,7 @@ routes = APIRouter(tags=["runs"])
 
 RunId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]  # another word is no run: 404
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Cursor = Annotated[str, Field(min_length=1, max_length=200)]
+Cursor = Annotated[str, Field(json_schema_extra={"pattern": PATTERN})]  # told, not checked by it: 400 has its own code
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
@@ -116,6 +117,7 @@ def _answer(run: Run) -> RunAnswer:
         strikes=run.strikes,
         progress=run.progress if run.state == RunState.RUNNING else None,
         artifact=StoredAdapter(uri=run.artifact_uri, sha256=run.adapter_sha256) if run.artifact_uri else None,
+        checkpoint=KeptCheckpoint(step=run.checkpoint_step) if run.checkpoint_step else None,
         created_at=int(run.created_at.timestamp()),
     )
 

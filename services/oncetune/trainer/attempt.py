@@ -11,13 +11,15 @@ from pydantic import JsonValue, ValidationError
 from sqlalchemy import Engine
 
 from oncetune.artifacts.folder import Published, discard, keep_log, publish_adapter
-from oncetune.contracts.progress import REFUSED_EXIT, Finished, Refused
+from oncetune.contracts.progress import REFUSED_EXIT, STOPPED_EXIT, Finished, Refused
 from oncetune.contracts.recipe import TrainingRecipe
+from oncetune.contracts.run import RunState
 from oncetune.datasets.packing import BrokenDataset, unpack_rows
 from oncetune.ledger.ids import new_event_id
 from oncetune.ledger.leases import EndReason, Lease, LeaseLost, end_lease, finish_run, read_rows
 from oncetune.logs import log
 from oncetune.postgres import DATABASE_AWAY, transaction
+from oncetune.trainer.checkpoints import clear_checkpoints, plan_checkpoints
 from oncetune.trainer.child import LOG_NAME, Child
 from oncetune.trainer.heartbeat import Heartbeat, Verdict
 from oncetune.trainer.settings import TrainerSettings
@@ -58,6 +60,7 @@ class Attempt:
     lease: Lease
     stop: threading.Event
     folder: Path = field(init=False)
+    _checkpoint_step: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.folder = self.settings.staging / f"{self.lease.run_id}-{self.lease.attempt}"
@@ -70,6 +73,7 @@ class Attempt:
         try:
             with heartbeat:
                 outcome = self._train(heartbeat)
+                self._checkpoint_step = heartbeat.checkpoint_step
                 if isinstance(outcome, Success):
                     published, outcome = self._publish(outcome)
             self._close(outcome, published)
@@ -93,6 +97,7 @@ class Attempt:
         except BrokenDataset as error:
             return Failure("broken_dataset", str(error))
         (self.folder / "recipe.json").write_text(recipe.model_dump_json())
+        plan_checkpoints(self.settings, self.lease, self.folder)
         return None
 
     def _train(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
@@ -129,7 +134,7 @@ class Attempt:
             return Failure(result.code, result.message)
         if verdict is Verdict.CANCELLED:
             return Stopped(EndReason.CANCELLED)
-        if status is None:
+        if status in (None, STOPPED_EXIT):
             return Stopped(EndReason.RELEASED)
         return Stopped(EndReason.CHILD_DIED, f"The training process ended with exit status {status}")
 
@@ -149,6 +154,7 @@ class Attempt:
             try:
                 state = self._tell(outcome, published, event_id)
                 log.info("attempt.ended", attempt=self.lease.attempt, outcome=type(outcome).__name__, state=state)
+                clear_checkpoints(self.settings.artifacts, self.lease.run_id, state)
                 return
             except LeaseLost:
                 log.warning("lease.lost", attempt=self.lease.attempt, outcome="stale")
@@ -161,7 +167,9 @@ class Attempt:
                     return  # told to stop: the lease expires by itself
                 time.sleep(1)
 
-    def _tell(self, outcome: Success | Failure | Stopped, published: Published | None, event_id: UUID) -> str | None:
+    def _tell(
+        self, outcome: Success | Failure | Stopped, published: Published | None, event_id: UUID
+    ) -> RunState | None:
         with transaction(self.engine) as session:
             match outcome:
                 case Success(metrics):
@@ -188,6 +196,7 @@ class Attempt:
                         reason=reason,
                         rule=self.settings.strikes,
                         message=message,
+                        checkpoint_step=self._checkpoint_step,
                     )
 
     def _keep_log(self) -> None:

@@ -20,6 +20,8 @@ def _mark(progress: Progress | None) -> int:
     """How many twentieths of its steps the child has made; a child that counts beyond its steps gets no more."""
     if progress is None or not progress.steps:
         return 0
+    if progress.resumed_from_step:  # told at once: the trail has to say it, however soon the attempt ends
+        return max(1, MAX_PROGRESS_EVENTS * min(progress.step, progress.steps) // progress.steps)
     return MAX_PROGRESS_EVENTS * min(progress.step, progress.steps) // progress.steps
 
 
@@ -56,6 +58,11 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
     def tell(self, progress: Progress) -> None:
         """What the child said last; the next beat carries it. Any thread may call this."""
         self._progress = progress
+
+    @property
+    def checkpoint_step(self) -> int | None:
+        """The newest checkpoint that the child told of."""
+        return None if self._progress is None else self._progress.checkpoint_step
 
     def stop(self) -> None:
         """No beat is in flight after this: a finish that follows cannot be mistaken for a lost lease."""

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from contextlib import AbstractContextManager
 
 from sqlalchemy import Engine
@@ -10,6 +11,7 @@ from oncetune.ledger.leases import EndReason, Lease, end_lease
 from oncetune.logs import about, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 from oncetune.trainer.attempt import Attempt
+from oncetune.trainer.checkpoints import clear_of_ended_runs
 from oncetune.trainer.settings import TrainerSettings
 from oncetune.trainer.slot import Slot
 
@@ -23,6 +25,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._slot = slot
         self._settings = settings
         self._stop = threading.Event()
+        self._clear_at = 0.0
         self._thread = threading.Thread(target=self._work, name="worker")
 
     def __enter__(self) -> "Worker":
@@ -40,6 +43,7 @@ class Worker(AbstractContextManager["Worker"]):
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
+                self._clear_now_and_then()
                 lease = self._slot.wait_for_lease(self._settings.poll_every)
             except DATABASE_AWAY as error:
                 log.warning("claim.waits", reason=type(error).__name__)
@@ -48,6 +52,11 @@ class Worker(AbstractContextManager["Worker"]):
             else:
                 if lease is not None:
                     self._attempt(lease)
+
+    def _clear_now_and_then(self) -> None:
+        if time.monotonic() >= self._clear_at:
+            self._clear_at = time.monotonic() + self._settings.sweep_every.total_seconds()
+            clear_of_ended_runs(self._engine, self._settings.artifacts)
 
     def _attempt(self, lease: Lease) -> None:
         with about(run_id=str(lease.run_id)):

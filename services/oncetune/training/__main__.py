@@ -10,8 +10,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from oncetune.contracts.progress import REFUSED_EXIT, Finished, Progress, Refused
+from oncetune.contracts.checkpoint import CheckpointPlan
+from oncetune.contracts.progress import REFUSED_EXIT, STOPPED_EXIT, Finished, Progress, Refused
 from oncetune.contracts.recipe import TrainingRecipe
+from oncetune.training.plan import beginning, read_plan
 from oncetune.training.process import die_with_parent, model_cache, share_cores, take_stdout
 from oncetune.training.refusal import Refusal
 
@@ -29,12 +31,16 @@ def main() -> int:
     def send(line: BaseModel) -> None:
         print(line.model_dump_json(), file=protocol, flush=True)
 
-    send(Progress(phase="loading"))
+    plan = read_plan(folder)
+    send(beginning(plan))
     try:
-        send(Finished(metrics=train_adapter(folder, model_cache(os.environ), send)))
+        metrics = train_adapter(folder, model_cache(os.environ), send, plan)
     except Refusal as refusal:
         send(Refused(code=refusal.code, message=refusal.message))
         return REFUSED_EXIT
+    if metrics is None:
+        return STOPPED_EXIT
+    send(Finished(metrics=metrics))
     return 0
 
 
@@ -47,13 +53,15 @@ def read_recipe(path: Path) -> TrainingRecipe:
         raise Refusal("recipe_invalid", f"The recipe does not fit this version, look at: {fields}.") from error
 
 
-def train_adapter(folder: Path, cache: Path, send: Callable[[Progress], None]) -> dict[str, JsonValue]:
-    """Recipe and rows in, FOLDER/adapter/ out; returns the run's metrics."""
+def train_adapter(
+    folder: Path, cache: Path, send: Callable[[Progress], None], plan: CheckpointPlan | None
+) -> dict[str, JsonValue] | None:
+    """Recipe and rows in, FOLDER/adapter/ out; the run's metrics, None when it was told to stop before its end."""
     recipe = read_recipe(folder / "recipe.json")
     hyperparameters = recipe.hyperparameters
 
     # torch and its friends take seconds to import: the trainer has heard from us before
-    from oncetune.training import adapter, device, dpo, metrics, model, rows
+    from oncetune.training import adapter, checkpoints, device, dpo, metrics, model, rows
 
     pairs = rows.read_pairs(folder / "dataset.jsonl")
     chosen_device = device.choose_device()
@@ -61,9 +69,12 @@ def train_adapter(folder: Path, cache: Path, send: Callable[[Progress], None]) -
     tokenizer = model.load_tokenizer(base)
     judged = rows.judge_rows(pairs, tokenizer, model.read_limits(base, tokenizer), hyperparameters)
     weights = model.load_model(base, chosen_device.dtype)
-    tuned, report = dpo.train(
-        weights, tokenizer, judged.pairs, hyperparameters, chosen_device, folder / "scratch", send
-    )
+    try:
+        tuned, report = dpo.train(
+            weights, tokenizer, judged.pairs, hyperparameters, chosen_device, folder / "scratch", send, plan
+        )
+    except checkpoints.StoppedEarly:
+        return None
     trainable = dpo.count_trainable(tuned)
     send(Progress(phase="saving", step=len(report.steps), steps=len(report.steps)))
     adapter.save_adapter(tuned, folder / "adapter")

@@ -24,6 +24,8 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
     _refuse_without_effect(trained)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
+    for config in model.peft_config.values():
+        config.target_modules = sorted(config.target_modules)  # a set has another order in each process
     model.save_pretrained(part, save_embedding_layers=False)
     (part / "README.md").unlink(missing_ok=True)  # a form that nobody filled in
     _prove(model, part, trained)

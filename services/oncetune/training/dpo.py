@@ -12,8 +12,10 @@ from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
+from oncetune.contracts.checkpoint import CheckpointPlan
 from oncetune.contracts.progress import Progress
 from oncetune.contracts.recipe import Hyperparameters
+from oncetune.training.checkpoints import CANNOT_WRITE, Checkpoints, StoppedEarly
 from oncetune.training.device import Device
 from oncetune.training.refusal import Refusal
 from oncetune.training.report import Report
@@ -24,10 +26,29 @@ _CHECKPOINTING_ABOVE = 1_500_000_000  # parameters; below it, activations fit an
 
 
 class JudgedPairsTrainer(DPOTrainer):
-    """A DPOTrainer that trains on exactly the ids that were judged: TRL would tokenise, drop and cut once more."""
+    """A DPOTrainer that trains on exactly the ids that were judged: TRL would tokenise, drop and cut once more.
+
+    A checkpoint that it cannot write does not end it.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, **chosen: Any) -> None:
+        self._checkpoints = checkpoints
+        super().__init__(**chosen)
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         return dataset
+
+    def create_model_card(self, **_: Any) -> None:
+        """A form that nobody filled in, for each checkpoint."""
+
+    def _save(self, output_dir: str, *_: Any, **__: Any) -> None:
+        self.model.save_pretrained(output_dir, save_embedding_layers=False)  # no tokenizer, no pickled arguments
+
+    def _save_checkpoint(self, *words: Any) -> None:
+        try:
+            super()._save_checkpoint(*words)
+        except CANNOT_WRITE as error:
+            self._checkpoints.give_up(error)
 
 
 def score_completions_only() -> None:
@@ -47,26 +68,33 @@ def train(
     device: Device,
     folder: Path,
     send: Callable[[Progress], None],
+    plan: CheckpointPlan | None = None,
 ) -> tuple[PeftModel, Report]:
     """Train a new adapter on `model` and return both with the report; raises Refusal for a run that breaks.
 
     The reference is the same model with its adapter switched off, so no second copy is held. Temporary files go
-    to `folder`. Memory that runs out raises; another attempt may find more.
+    to `folder`. Memory that runs out raises; another attempt may find more. With a plan it goes on from the plan's
+    checkpoint, on the same machine with the losses of a run that was never interrupted, and SIGTERM ends it at the
+    next step border by StoppedEarly.
     """
     score_completions_only()
     report = Report(send)
+    checkpoints = Checkpoints(plan, report)
     trainer = JudgedPairsTrainer(
         model=model,
-        args=_arguments(hyperparameters, device, folder, model.num_parameters()),
+        checkpoints=checkpoints,
+        args=_arguments(hyperparameters, device, checkpoints.arriving or folder, model.num_parameters()),
         train_dataset=_dataset(pairs),
         processing_class=tokenizer,
         peft_config=_adapter(hyperparameters),
-        callbacks=[report],
+        callbacks=[report, checkpoints],
     )
     trainer.remove_callback(PrinterCallback)
     if count_trainable(trainer.model) == 0:
         raise Refusal("nothing_to_learn", "The base model has no linear layer that an adapter could change.")
-    trainer.train()
+    trainer.train(resume_from_checkpoint=checkpoints.resume())
+    if checkpoints.told_to_stop and len(report.steps) < trainer.state.max_steps:
+        raise StoppedEarly
     return trainer.model, report
 
 
@@ -117,7 +145,7 @@ def _arguments(hyperparameters: Hyperparameters, device: Device, folder: Path, p
         bf16=False,  # no autocast: the weights have their precision already
         logging_steps=1,
         logging_nan_inf_filter=False,  # it would write a loss of NaN as 0
-        save_strategy="no",
+        save_strategy="no",  # the callback decides
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=device.name == "cuda",

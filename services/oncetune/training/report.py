@@ -30,7 +30,7 @@ class StepLog:
     grad_norm: float
     learning_rate: float
     tokens: int
-    seconds: float  # since training began
+    seconds: float  # of training, that of the attempts before included
 
 
 class Report(TrainerCallback):
@@ -40,10 +40,26 @@ class Report(TrainerCallback):
         self.steps: list[StepLog] = []
         self._send = send
         self._began = 0.0
+        self._told = Progress()
+        self._tokens_before = 0
+
+    def go_on(self, steps: list[StepLog]) -> None:
+        """These steps were made by an attempt before: what follows counts on from them."""
+        self.steps = steps
+        self._tokens_before = steps[-1].tokens
+        self._told = Progress(step=len(steps), resumed_from_step=len(steps), checkpoint_step=len(steps))
+
+    def keep(self, step: int) -> None:
+        """Tell that the checkpoint of `step` is sealed."""
+        self._tell(self._told.model_copy(update={"checkpoint_step": step}))
+
+    def _tell(self, progress: Progress) -> None:
+        self._told = progress
+        self._send(progress)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._began = time.monotonic()
-        self._send(Progress(step=0, steps=state.max_steps))
+        self._began = time.monotonic() - (self.steps[-1].seconds if self.steps else 0.0)
+        self._tell(self._told.model_copy(update={"steps": state.max_steps}))
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
@@ -52,12 +68,12 @@ class Report(TrainerCallback):
             return  # the summary at the end
         step = StepLog(
             logs[LOSS], logs[MARGIN], logs[ACCURACY], logs[CHOSEN], logs["grad_norm"], logs["learning_rate"],
-            logs["num_tokens"], time.monotonic() - self._began,
+            self._tokens_before + logs["num_tokens"], time.monotonic() - self._began,
         )  # fmt: skip
         self.steps.append(step)
         self._refuse_broken(step, state.global_step)
         self._refuse_still(state)
-        self._send(self._progress(step, state))
+        self._tell(self._progress(step, state))
 
     def _progress(self, step: StepLog, state: TrainerState) -> Progress:
         before = self.steps[-2] if len(self.steps) > 1 else None
@@ -73,6 +89,8 @@ class Report(TrainerCallback):
             learning_rate=step.learning_rate,
             tokens_per_second=tokens / seconds if seconds > 0 else None,
             seconds_left=step.seconds / state.global_step * (state.max_steps - state.global_step),
+            resumed_from_step=self._told.resumed_from_step,
+            checkpoint_step=self._told.checkpoint_step,
         )
 
     def _refuse_broken(self, step: StepLog, number: int) -> None:

@@ -1,7 +1,9 @@
 """The body of a trigger request: counted while it streams, parsed strictly, checked field by field."""
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -54,19 +56,26 @@ def _too_large(limit: int) -> Refusal:
     return Refusal(413, "dataset_too_large", f"The body is larger than {limit} bytes (DPO_MAX_DATASET_SIZE_MB)")
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """At most `limit` bytes of body; raises Refusal 413 before more is held, whatever Content-Length says."""
+async def read_body(request: Request, limit: int, deadline: timedelta) -> bytes:
+    """At most `limit` bytes of body; raises Refusal 413 before more is held, whatever Content-Length says.
+
+    Raises Refusal 408 when it is not complete within `deadline`: a caller that drips would be held for ever.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and len(declared) < 20 and int(declared) > limit:
         raise _too_large(limit)
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            if len(body) + len(chunk) > limit:
-                raise _too_large(limit)
-            body += chunk
+        async with asyncio.timeout(deadline.total_seconds()):
+            async for chunk in request.stream():
+                if len(body) + len(chunk) > limit:
+                    raise _too_large(limit)
+                body += chunk
     except ClientDisconnect as error:
         raise Refusal(400, "incomplete_body", "The body ended before it was complete") from error
+    except TimeoutError as error:
+        detail = f"The body was not complete within {deadline.total_seconds():g} seconds"
+        raise Refusal(408, "body_too_slow", detail, headers={"Connection": "close"}) from error
     return bytes(body)
 
 
@@ -74,19 +83,26 @@ def _bad(code: str, detail: str) -> Refusal:
     return Refusal(400, code, detail)
 
 
-def _sentence(error: ValidationError, known: list[str], prefix: str = "") -> str:
+def _only_known(given: dict[str, JsonValue], model: type[BaseModel], code: str, prefix: str = "") -> None:
+    """Refuse the first unknown name; pydantic would hold an error for each of a body's megabytes."""
+    known = list(model.model_fields)
+    unknown = next((name for name in given if name not in model.model_fields), None)
+    if unknown is not None:
+        near = get_close_matches(unknown[:120], known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise _bad(code, f"{prefix}{unknown[:120]} is not known; {hint}")
+
+
+def _sentence(error: ValidationError, prefix: str = "") -> str:
     first = error.errors(include_url=False)[0]
+    if not first["loc"]:
+        return f"{prefix.rstrip('.')}: {first['msg'].removeprefix('Value error, ')}"
     field = prefix + ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        near = get_close_matches(str(first["loc"][-1]), known, 1)
-        return f"{field[:120]} is not known" + (
-            f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
-        )
     if first["type"] == "missing":
         return f"{field} is missing"
     if first["type"] == "string_pattern_mismatch":
         return f"{field}: use 1 to 200 characters, no control characters, not only blanks"
-    return f"{field}: {first['msg']}" if field else first["msg"].removeprefix("Value error, ")
+    return f"{field}: {first['msg']}"
 
 
 def verify(body: bytes, models: dict[str, str]) -> VerifiedTrigger:
@@ -97,10 +113,11 @@ def verify(body: bytes, models: dict[str, str]) -> VerifiedTrigger:
         raise _bad("invalid_json", f"The body cannot be read as JSON: {error}") from error
     if not isinstance(document, dict):
         raise _bad("invalid_request", "The body is not a JSON object")
+    _only_known(document, TriggerBody, "invalid_request")
     try:
         trigger = TriggerBody.model_validate(document)
     except ValidationError as error:
-        raise _bad("invalid_request", _sentence(error, list(TriggerBody.model_fields))) from error
+        raise _bad("invalid_request", _sentence(error)) from error
     if trigger.algo != "dpo":
         raise _bad("unknown_algo", f"algo {trigger.algo[:80]!r} is not offered; offered: dpo")
     reference = _model(trigger.base_model, models)
@@ -133,11 +150,12 @@ def _whole(value: JsonValue) -> JsonValue:
 def _hyperparameters(given: JsonValue) -> Hyperparameters:
     if given is not None and not isinstance(given, dict):
         raise _bad("invalid_hyperparameters", "hyperparameters is not an object")
+    knobs = given or {}
+    _only_known(knobs, Hyperparameters, "invalid_hyperparameters", "hyperparameters.")
     try:
-        return Hyperparameters.model_validate({name: _whole(value) for name, value in (given or {}).items()})
+        return Hyperparameters.model_validate({name: _whole(value) for name, value in knobs.items()})
     except ValidationError as error:
-        known = list(Hyperparameters.model_fields)
-        raise _bad("invalid_hyperparameters", _sentence(error, known, "hyperparameters.")) from error
+        raise _bad("invalid_hyperparameters", _sentence(error, "hyperparameters.")) from error
 
 
 def _rows(trigger: TriggerBody) -> PackedRows:

@@ -5,12 +5,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 
+import httpx
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
+from pydantic import ValidationError
 from sqlalchemy import Engine
 
-from oncetune.dapr import Publish, direct_publisher, sidecar_publisher
+from oncetune.dapr import Publish, direct_publisher, require_sidecar, sidecar_publisher
 from oncetune.gateway.openapi import add_schemas
 from oncetune.gateway.registration import Registration, RegistrationState
 from oncetune.gateway.settings import GatewaySettings, RegistrationSettings
@@ -22,12 +25,13 @@ from oncetune.trigger.openapi import body_schemas
 from oncetune.trigger.relay import relay
 from oncetune.trigger.routes import routes
 from oncetune.trigger.settings import TriggerSettings
-from oncetune.trigger.state import TriggerState
+from oncetune.trigger.state import LOCK_TIMEOUT, TriggerState
 
-SETTINGS = (TriggerSettings, GatewaySettings, RegistrationSettings)
+SETTINGS = (TriggerSettings, GatewaySettings)  # wrong ones of these stop the start; registration's do not
 ROLE = "oncetune_trigger"
 POOL = 10  # as many as the routes have threads
 LOOP_POOL = 2
+SIDECAR_PATIENCE = timedelta(seconds=0.5)  # of `/health`, whose checks have 2 s each
 
 
 def mount(app: FastAPI, _dapr: DaprApp) -> None:
@@ -45,6 +49,17 @@ def _publisher(settings: TriggerSettings, app_token: str) -> Iterator[Publish]:
         yield publish
 
 
+def _sidecar(settings: TriggerSettings) -> str:
+    """What `/health` tells of it; events wait in the ledger while it is away, so it makes nothing unhealthy."""
+    if settings.delivery == "direct":
+        return "none"
+    try:
+        require_sidecar(SIDECAR_PATIENCE)
+    except httpx.HTTPError:
+        return "disconnected"
+    return "connected"
+
+
 def _backlog(engine: Engine, pace: Pace) -> object:
     with transaction(engine) as session:
         return {name: value for name, value in asdict(backlog(session, pace)).items() if name != "oldest"}
@@ -55,13 +70,17 @@ def running(app: FastAPI) -> Iterator[None]:
     """Serve with settings from the environment; on exit the loops have ended and the engines are closed."""
     settings = TriggerSettings()
     app.state.gateway = GatewaySettings()
-    registration = Registration(registration_settings(app))
-    engine = connect(settings.database_url, role=ROLE, pool_size=POOL)
+    registration = _registration(app)
+    engine = connect(settings.database_url, role=ROLE, pool_size=POOL, lock_timeout=LOCK_TIMEOUT)
     loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
     state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
     app.state.trigger = state
     add_schemas(app, body_schemas(settings.models))
-    details = {"delivery": lambda: settings.delivery, "outbox": lambda: _backlog(loops, settings.pace)}
+    details = {
+        "delivery": lambda: settings.delivery,
+        "sidecar": lambda: _sidecar(settings),
+        "outbox": lambda: _backlog(loops, settings.pace),
+    }
     tell(app, Health(settings.environment, database_check(loops), details, {"registration": registration.report}))
     try:
         with _publisher(settings, app.state.app_token) as publish, _loops(loops, publish, state, registration):
@@ -75,6 +94,13 @@ def registration_settings(app: FastAPI) -> RegistrationSettings:
     """From the environment, with the port that this process listens on."""
     port: int | None = getattr(app.state, "port", None)  # `serve` knows it; the environment may say another
     return RegistrationSettings() if port is None else RegistrationSettings(port=port)
+
+
+def _registration(app: FastAPI) -> Registration:
+    try:
+        return Registration(registration_settings(app))
+    except ValidationError as error:
+        return Registration.unreadable(error)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ _TRIGGER: Refusals = {
         "invalid_dataset_url": "dataset_url must begin with http:// or https:// and name a host",
         "not_offered_yet": "dataset_url is not offered yet; send the rows as dataset_inline",
     },
+    408: {"body_too_slow": "The body was not complete within 60 seconds"},
     409: {"request_in_flight": "The first request with this Idempotency-Key is still in flight; repeat this one"},
     413: {"dataset_too_large": "The body is larger than 5242880 bytes (DPO_MAX_DATASET_SIZE_MB)"},
     422: {"idempotency_key_reused": "This Idempotency-Key was used with another body; use a new key for a new request"},
@@ -49,9 +50,20 @@ _REPLAYED = {
     "description": "`true` when this is the answer of the first request with this Idempotency-Key",
     "schema": {"type": "string", "enum": ["true"]},
 }
+_ANSWERS = {
+    "accepted": {"value": {"run_id": "0199f3a4-6c1e-7d52-9a3b-5e8f0c2d4b61", "status": "queued"}},
+    "dry run": {
+        "value": {
+            "status": "valid",
+            "dataset_rows": 1,
+            "base_model": "HuggingFaceH4/zephyr-7b-beta",
+            "dataset_sha256": "5e" * 32,
+        }
+    },
+}
 
 TRIGGER_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"headers": {"Idempotent-Replayed": _REPLAYED}},
+    200: {"headers": {"Idempotent-Replayed": _REPLAYED}, "content": {"application/json": {"examples": _ANSWERS}}},
     **refusals(_BUSY, _TRIGGER),
 }
 CANCEL_RESPONSES = refusals(_BUSY, {404: {"run_not_found": "There is no such run"}})

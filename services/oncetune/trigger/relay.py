@@ -16,6 +16,8 @@ from oncetune.ledger.outbox import Pace, confirm_events, take_events
 from oncetune.logs import log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
+_GATHER_SECONDS = 0.05  # the events of many requests go out in one pass: each pass costs as much as a request does
+
 
 def relay_once(engine: Engine, publish: Publish, pace: Pace, *, stop: threading.Event) -> int:
     """Publish the events that are due and return how many were taken; 0 when none is. What `stop` leaves comes back."""
@@ -58,6 +60,7 @@ def relay(
             log.warning("relay.waits", reason=type(error).__name__)
         except Exception:  # noqa: BLE001 - the outermost loop: a bug is shouted about, and the other events still go out
             log.exception("relay.broken")
-        if not busy:
+        if busy < pace.batch:
             wake.wait(every)
             wake.clear()
+            stop.wait(_GATHER_SECONDS)

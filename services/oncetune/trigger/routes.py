@@ -1,14 +1,11 @@
 """`POST /trigger-finetune` and `POST /runs/{id}/cancel`."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict
-from pydantic.json_schema import SkipJsonSchema
-from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
@@ -17,6 +14,7 @@ from oncetune.gateway.callers import AdminCaller
 from oncetune.gateway.errors import Refusal
 from oncetune.ledger.requests import (
     RequestAnswer,
+    RequestInFlight,
     RequestKeyReused,
     RunActive,
     RunRequest,
@@ -27,15 +25,12 @@ from oncetune.ledger.requests import (
 from oncetune.ledger.tables import Run
 from oncetune.logs import about, log
 from oncetune.postgres import transaction
-from oncetune.trigger.body import VerifiedTrigger, read_body, verify
+from oncetune.trigger.admission import Key, Patience, Seat, Trigger, in_flight, trigger_state
 from oncetune.trigger.dry_run import DryRun, Valid, valid
 from oncetune.trigger.openapi import CANCEL_RESPONSES, TRIGGER_BODY, TRIGGER_RESPONSES
 from oncetune.trigger.state import TriggerState
 
 routes = APIRouter(tags=["trigger"])
-
-LOCK_NOT_AVAILABLE = "55P03"
-SEAT_SECONDS = 5
 
 
 class Accepted(BaseModel):
@@ -49,65 +44,14 @@ class Accepted(BaseModel):
     status: RunState
 
 
-def trigger_state(request: Request) -> TriggerState:
-    state: TriggerState = request.app.state.trigger
-    return state
-
-
-State = Annotated[TriggerState, Depends(trigger_state)]
-
-
-async def seat(state: State) -> AsyncIterator[None]:
-    """Requests that may wait for a lock stay fewer than the threads and connections, so that the others go on."""
-    try:
-        await asyncio.wait_for(state.seats.acquire(), SEAT_SECONDS)
-    except TimeoutError as error:
-        detail = "Too many requests wait; repeat this one with its Idempotency-Key"
-        raise Refusal(503, "busy", detail, headers={"Retry-After": "5"}) from error
-    try:
-        yield
-    finally:
-        state.seats.release()
-
-
-async def request_body(request: Request, _caller: AdminCaller, state: State) -> bytes:
-    """The body of an admin's request: nobody else's is read at all."""
-    return await read_body(request, state.settings.max_body_bytes)
-
-
-async def verified(body: Annotated[bytes, Depends(request_body)], state: State) -> VerifiedTrigger:
-    """A few at a time: megabytes that are parsed hold a thread, and those who hold a seat need one to go on."""
-    async with state.readers:
-        return await run_in_threadpool(verify, body, state.settings.models)
-
-
-_VISIBLE = "^[!-~]([ -~]{0,253}[!-~])?$"  # told, not checked by it: the sentence of the refusal says more
-KeyHeader = Annotated[
-    str | SkipJsonSchema[None],
-    Header(
-        alias="Idempotency-Key",
-        description="Kept 10 minutes a user",
-        json_schema_extra={"pattern": _VISIBLE, "example": "order-4711"},
-    ),
-]
-
-
-async def request_key(idempotency_key: KeyHeader = None) -> str | None:
-    """The Idempotency-Key header, 1 to 255 visible ASCII characters; None when it is absent."""
-    if idempotency_key is None:
-        return None
-    if not 1 <= len(idempotency_key) <= 255 or not idempotency_key.isascii() or not idempotency_key.isprintable():
-        raise Refusal(400, "invalid_idempotency_key", "Idempotency-Key takes 1 to 255 visible ASCII characters")
-    return idempotency_key
-
-
+# async: for a plain function FastAPI would take a second thread to check the answer
 @routes.post("/trigger-finetune", responses=TRIGGER_RESPONSES, openapi_extra=TRIGGER_BODY)
-def trigger_finetune(
+async def trigger_finetune(
     caller: AdminCaller,
-    trigger: Annotated[VerifiedTrigger, Depends(verified)],
-    key: Annotated[str | None, Depends(request_key)],
-    _seat: Annotated[None, Depends(seat)],
-    state: State,
+    trigger: Trigger,
+    key: Key,
+    patience: Patience,
+    _seat: Seat,
     request: Request,
     response: Response,
     dry_run: DryRun = False,
@@ -124,19 +68,9 @@ def trigger_finetune(
         rows=trigger.rows,
         traceparent=_traceparent(request),
     )
-    answer = _accept(state, wanted, key, trigger.fingerprint)
+    answer = await run_in_threadpool(_accept, trigger_state(request), wanted, key, trigger.fingerprint, patience)
     if answer.replayed:
         response.headers["Idempotent-Replayed"] = "true"
-    else:
-        state.wake_relay.set()
-    with about(run_id=str(answer.run_id)):
-        log.info(
-            "run.replayed" if answer.replayed else "run.requested",
-            outcome="duplicate" if answer.replayed else "ok",
-            user_id=caller.user_id,
-            kb_id=trigger.kb_id,
-            rows=trigger.rows.row_count,
-        )
     return Accepted(run_id=answer.run_id, status=RunState.QUEUED)  # the first answer, whatever happened since
 
 
@@ -145,7 +79,26 @@ def _traceparent(request: Request) -> str | None:
     return given if len(given) == 55 and given.isascii() and given.isprintable() else None
 
 
-def _accept(state: TriggerState, wanted: RunRequest, key: str | None, fingerprint: str) -> RequestAnswer:
+def _accept(
+    state: TriggerState, wanted: RunRequest, key: str | None, fingerprint: str, patience: timedelta | None
+) -> RequestAnswer:
+    answer = _record(state, wanted, key, fingerprint, patience)
+    if not answer.replayed:
+        state.wake_relay.set()
+    with about(run_id=str(answer.run_id)):
+        log.info(
+            "run.replayed" if answer.replayed else "run.requested",
+            outcome="duplicate" if answer.replayed else "ok",
+            user_id=wanted.user_id,
+            kb_id=wanted.kb_id,
+            rows=wanted.rows.row_count,
+        )
+    return answer
+
+
+def _record(
+    state: TriggerState, wanted: RunRequest, key: str | None, fingerprint: str, patience: timedelta | None
+) -> RequestAnswer:
     try:
         with transaction(state.engine) as session:  # key, run and outbox, dataset: all or nothing
             return accept(
@@ -153,6 +106,7 @@ def _accept(state: TriggerState, wanted: RunRequest, key: str | None, fingerprin
                 wanted,
                 key=key,
                 fingerprint=fingerprint,
+                patience=patience,
                 key_lifetime=state.settings.key_lifetime,
                 runs_per_minute=state.settings.runs_per_minute,
             )
@@ -166,26 +120,23 @@ def _accept(state: TriggerState, wanted: RunRequest, key: str | None, fingerprin
         detail = f"A run of kb_id {wanted.kb_id!r} is queued or running; wait for its end or cancel it"
         own = {"run_id": str(active.run_id)} if active.run_id else {}
         raise Refusal(429, "run_active", detail, headers={"Retry-After": "30"}, **own) from active
-    except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
-            raise
-        detail = "The first request with this Idempotency-Key is still in flight; repeat this one"
-        raise Refusal(409, "request_in_flight", detail, headers={"Retry-After": "2"}) from error
+    except RequestInFlight as error:
+        raise in_flight() from error
 
 
 @routes.post("/runs/{run_id}/cancel", responses=CANCEL_RESPONSES)
 def cancel_run(
     run_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})],
     caller: AdminCaller,
-    _seat: Annotated[None, Depends(seat)],
-    state: State,
+    _seat: Seat,
+    request: Request,
 ) -> Accepted:
     """Stop a queued run at once, a running one at its next heartbeat. Asked again, it answers the same way."""
     try:
         wanted = UUID(run_id)
     except ValueError as error:
         raise Refusal(404, "run_not_found", "There is no such run") from error
-    with transaction(state.engine) as session:
+    with transaction(trigger_state(request).engine) as session:
         run = _find(session, wanted)
         ended = run.state in TERMINAL
         request_cancel(session, wanted, requested_by=caller.user_id)

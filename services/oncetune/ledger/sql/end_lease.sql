@@ -25,6 +25,8 @@ WITH held AS (  -- the row as it is once its lock is held; joined again, it woul
     UPDATE ledger.run AS run
        SET state = verdict.state, strikes = verdict.strikes, position = run.position + 1,
            claim_id = NULL, lease_owner = NULL, lease_expires_at = NULL, progress = NULL,
+           checkpoint_step = CASE WHEN verdict.state <> 'failed'
+                                  THEN COALESCE(CAST(:checkpoint_step AS integer), run.checkpoint_step) END,
            available_at = verdict.available_at,
            finished_at = CASE WHEN verdict.state = 'queued' THEN NULL ELSE clock_timestamp() END,
            ended_by = CASE WHEN verdict.state = 'queued' THEN NULL ELSE CAST(:event_id AS uuid) END,

@@ -6,6 +6,7 @@ WITH closed AS (
        SET state = CASE WHEN CAST(:state AS text) = 'failed' AND cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE CAST(:state AS text) END,
            position = position + 1, ended_by = CAST(:event_id AS uuid), finished_at = clock_timestamp(),
            claim_id = NULL, lease_owner = NULL, lease_expires_at = NULL,
+           checkpoint_step = CASE WHEN CAST(:state AS text) = 'failed' AND cancel_requested_at IS NOT NULL THEN checkpoint_step END,
            metrics = CAST(:metrics AS jsonb), artifact_uri = :artifact_uri, adapter_sha256 = :adapter_sha256,
            error = CASE WHEN CAST(:state AS text) = 'failed' AND cancel_requested_at IS NULL THEN CAST(:error AS jsonb) END
      WHERE id = :run_id AND attempt = :attempt AND state = 'running'

@@ -5,6 +5,7 @@ WITH renewed AS (
     UPDATE ledger.run
        SET lease_expires_at = clock_timestamp() + make_interval(secs => lease_seconds), renewals = renewals + 1,
            progress = COALESCE(CAST(:progress AS jsonb), progress),
+           checkpoint_step = COALESCE(CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer), checkpoint_step),
            position = position + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END,
            progress_events = progress_events + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END
      WHERE id = :run_id AND attempt = :attempt AND state = 'running'
