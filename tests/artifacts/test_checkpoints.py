@@ -138,7 +138,7 @@ def test_a_sweep_takes_the_checkpoints_of_one_run_and_leaves_its_adapter(tmp_pat
     seal(tmp_path, 1, 10)
     (tmp_path / str(RUN) / "1" / "adapter").mkdir(parents=True)
     (tmp_path / "lost+found" / "checkpoints").mkdir(parents=True)
-    assert runs_with_checkpoints(tmp_path) == [RUN]
+    assert runs_with_checkpoints(tmp_path) == {RUN}
     sweep_checkpoints(tmp_path, RUN)
-    assert runs_with_checkpoints(tmp_path) == []
+    assert runs_with_checkpoints(tmp_path) == set()
     assert (tmp_path / str(RUN) / "1" / "adapter").exists()

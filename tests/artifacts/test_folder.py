@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from oncetune.artifacts.folder import discard, folder_sha256, keep_log, publish_adapter
+from oncetune.artifacts.folder import attempts_with_adapters, discard, folder_sha256, keep_log, publish_adapter
 from tests.deadline import eventually
 
 RUN = UUID("3f0c6a52-9d0b-4a53-8a3e-6d8f0f1c2b7a")
@@ -135,12 +135,27 @@ def test_an_adapter_that_is_not_there_is_an_os_error_and_leaves_no_place(root, t
     assert not _place(root).exists()
 
 
-def test_a_discarded_attempt_is_gone_and_the_others_stay(root, adapter):
+def test_a_discarded_adapter_is_gone_and_its_log_and_the_others_stay(root, adapter, tmp_path):
+    (tmp_path / "training.log").touch()
     for attempt in (1, 2):
         publish_adapter(root, RUN, attempt, adapter)
+        keep_log(root, RUN, attempt, tmp_path / "training.log")
+    _place(root).with_name("1.arriving").mkdir()
     for _ in range(2):
         discard(root, RUN, 1)
-    assert [path.name for path in _place(root).parent.iterdir()] == ["2"]
+    assert attempts_with_adapters(root) == {RUN: {2}}
+    assert sorted(path.relative_to(root / str(RUN)).as_posix() for path in root.rglob("*.log")) == [
+        "1/training.log",
+        "2/training.log",
+    ]
+
+
+def test_adapters_that_arrive_are_found_and_the_folders_of_strangers_are_not(root, adapter):
+    publish_adapter(root, RUN, 1, adapter)
+    for path in ("2.arriving", "three.arriving", "checkpoints/1/10"):
+        (root / str(RUN) / path).mkdir(parents=True)
+    (root / "lost+found" / "1" / "adapter").mkdir(parents=True)
+    assert attempts_with_adapters(root) == {RUN: {1, 2}}
 
 
 def test_the_log_is_kept_beside_the_adapter_or_without_one(root, adapter, tmp_path):

@@ -91,6 +91,10 @@ def train():
         for step in range(1, 101):
             progress(step, 20)
             threading.Event().wait(0.01)
+    elif BEHAVIOUR == "repeats":
+        while not (CONTROL / "go").exists():
+            progress(1, 4)
+            threading.Event().wait(0.01)
     elif BEHAVIOUR == "garbage":
         print("Downloading shards:  50%|#####     |", flush=True)
         forged = json.dumps({"kind": "refused", "code": "forged", "message": "at the end of a huge line"})

@@ -61,12 +61,12 @@ def sweep_checkpoints(root: Path, run_id: UUID) -> None:
     shutil.rmtree(_of_run(root, run_id), ignore_errors=True)
 
 
-def runs_with_checkpoints(root: Path) -> list[UUID]:
+def runs_with_checkpoints(root: Path) -> set[UUID]:
     """Every run that has some, whatever became of it."""
-    found = []
+    found = set()
     for path in root.glob("*/checkpoints"):
         with suppress(ValueError):  # a folder of somebody else's
-            found.append(UUID(path.parent.name))
+            found.add(UUID(path.parent.name))
     return found
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -60,8 +62,21 @@ def publish_adapter(root: Path, run_id: UUID, attempt: int, adapter: Path) -> Pu
 
 
 def discard(root: Path, run_id: UUID, attempt: int) -> None:
-    """Take away what a lost attempt had published; the ledger never pointed at it."""
-    shutil.rmtree(root / str(run_id) / str(attempt), ignore_errors=True)
+    """Take away the adapter of an attempt that the ledger does not point at; the attempt's log stays."""
+    place = root / str(run_id) / str(attempt)
+    shutil.rmtree(place.with_name(f"{attempt}.arriving"), ignore_errors=True)
+    shutil.rmtree(place / "adapter", ignore_errors=True)
+
+
+def attempts_with_adapters(root: Path) -> dict[UUID, set[int]]:
+    """The attempts of every run that have an adapter, whole or on its way, in its place."""
+    found: dict[UUID, set[int]] = defaultdict(set)
+    for path in (*root.glob("*/*/adapter"), *root.glob("*/*.arriving")):
+        place = path.parent if path.name == "adapter" else path
+        number = place.name.removesuffix(".arriving")
+        with suppress(ValueError):  # a folder of somebody else's
+            found[UUID(place.parent.name)].add(int(number))
+    return found
 
 
 def keep_log(root: Path, run_id: UUID, attempt: int, log_file: Path) -> None:

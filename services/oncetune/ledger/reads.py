@@ -16,6 +16,11 @@ def find_run(session: Session, run_id: UUID) -> Run | None:
     return session.get(Run, run_id)
 
 
+def find_runs(session: Session, run_ids: Sequence[UUID]) -> Sequence[Run]:
+    """Those of these runs that there are, in any order."""
+    return session.exec(select(Run).where(col(Run.id).in_(run_ids))).all()
+
+
 def list_runs(
     session: Session,
     *,

@@ -5,21 +5,16 @@ import json
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import Engine
-
 from oncetune.artifacts.checkpoints import (
     checkpoint_place,
     keep_newest_checkpoint,
-    runs_with_checkpoints,
     sweep_checkpoints,
     take_over,
 )
 from oncetune.contracts.checkpoint import PLAN_NAME, CheckpointPlan, Origin
 from oncetune.contracts.run import RunState
 from oncetune.ledger.leases import Lease
-from oncetune.ledger.reads import find_run
 from oncetune.logs import log
-from oncetune.postgres import transaction
 from oncetune.trainer.settings import TrainerSettings
 
 
@@ -54,15 +49,3 @@ def clear_checkpoints(root: Path, run_id: UUID, state: RunState | None) -> None:
         sweep_checkpoints(root, run_id)
     elif state is RunState.CANCELLED:
         keep_newest_checkpoint(root, run_id)
-
-
-def clear_of_ended_runs(engine: Engine, root: Path) -> None:
-    """Of runs that ended elsewhere: by their lease's expiry, by a cancel while they waited, under a zombie.
-
-    Any number of trainers may do this at once. Runs that the ledger does not know are left alone.
-    """
-    for run_id in runs_with_checkpoints(root):
-        with transaction(engine) as session:
-            run = find_run(session, run_id)
-        if run is not None:
-            clear_checkpoints(root, run_id, RunState(run.state))

@@ -25,6 +25,10 @@ def _mark(progress: Progress | None) -> int:
     return MAX_PROGRESS_EVENTS * min(progress.step, progress.steps) // progress.steps
 
 
+def _place(progress: Progress | None) -> tuple[str, int] | None:
+    return None if progress is None else (progress.phase, progress.step)
+
+
 class Verdict(StrEnum):
     """Why an attempt has to stop."""
 
@@ -45,6 +49,7 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{lease.run_id}", daemon=True)
         self._progress: Progress | None = None
+        self._moved = time.monotonic()
         self.verdict: Verdict | None = None
         self.judged = threading.Event()
 
@@ -57,7 +62,14 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
 
     def tell(self, progress: Progress) -> None:
         """What the child said last; the next beat carries it. Any thread may call this."""
+        if _place(progress) != _place(self._progress):
+            self._moved = time.monotonic()
         self._progress = progress
+
+    @property
+    def still_for(self) -> float:
+        """Seconds since the child got any further; words that say the same again are no progress."""
+        return time.monotonic() - self._moved
 
     @property
     def checkpoint_step(self) -> int | None:

@@ -36,10 +36,11 @@ class TrainerSettings(BaseSettings):
     renew_every: timedelta = timedelta(seconds=5)
     poll_every: timedelta = timedelta(seconds=1)  # a message may be lost, the poll may not
     outage_grace: timedelta = timedelta(minutes=10)  # how long a child trains on while the database is away
+    progress_deadline: timedelta = timedelta(minutes=30)  # a child that gets no further hangs; loading is one step
     child_grace: timedelta = timedelta(seconds=5)  # between SIGTERM and SIGKILL of the child
     # A checkpoint holds adapter and optimizer (33 MB at rank 8); they never take more than a twentieth of the time.
     checkpoint_every: timedelta = timedelta(seconds=30)  # PT0S: after every step
-    sweep_every: timedelta = timedelta(hours=1)  # of checkpoints whose runs ended elsewhere
+    sweep_every: timedelta = timedelta(hours=1)  # of what killed attempts left in `artifacts`
     max_strikes: Annotated[int, Field(ge=1, validation_alias="ONCETUNE_TRIGGER_MAX_STRIKES")] = 3
     max_requeue_backoff: Annotated[timedelta, Field(validation_alias="ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF")] = (
         timedelta(minutes=5)

@@ -11,9 +11,9 @@ from oncetune.ledger.leases import EndReason, Lease, end_lease
 from oncetune.logs import about, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 from oncetune.trainer.attempt import Attempt
-from oncetune.trainer.checkpoints import clear_of_ended_runs
 from oncetune.trainer.settings import TrainerSettings
 from oncetune.trainer.slot import Slot
+from oncetune.trainer.sweep import sweep
 
 
 class Worker(AbstractContextManager["Worker"]):
@@ -25,7 +25,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._slot = slot
         self._settings = settings
         self._stop = threading.Event()
-        self._clear_at = 0.0
+        self._sweep_at = 0.0
         self._thread = threading.Thread(target=self._work, name="worker")
 
     def __enter__(self) -> "Worker":
@@ -43,7 +43,7 @@ class Worker(AbstractContextManager["Worker"]):
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
-                self._clear_now_and_then()
+                self._sweep_now_and_then()
                 lease = self._slot.wait_for_lease(self._settings.poll_every)
             except DATABASE_AWAY as error:
                 log.warning("claim.waits", reason=type(error).__name__)
@@ -53,10 +53,10 @@ class Worker(AbstractContextManager["Worker"]):
                 if lease is not None:
                     self._attempt(lease)
 
-    def _clear_now_and_then(self) -> None:
-        if time.monotonic() >= self._clear_at:
-            self._clear_at = time.monotonic() + self._settings.sweep_every.total_seconds()
-            clear_of_ended_runs(self._engine, self._settings.artifacts)
+    def _sweep_now_and_then(self) -> None:
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + self._settings.sweep_every.total_seconds()
+            sweep(self._engine, self._settings.artifacts)
 
     def _attempt(self, lease: Lease) -> None:
         with about(run_id=str(lease.run_id)):

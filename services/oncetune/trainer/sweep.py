@@ -1,0 +1,40 @@
+"""What attempts left behind that were killed or lost their lease: adapters that no run shows, checkpoints of no use."""
+
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from oncetune.artifacts.checkpoints import runs_with_checkpoints
+from oncetune.artifacts.folder import attempts_with_adapters, discard
+from oncetune.contracts.run import RunState
+from oncetune.ledger.reads import find_runs
+from oncetune.logs import log
+from oncetune.postgres import transaction
+from oncetune.trainer.checkpoints import clear_checkpoints
+
+_AT_ONCE = 500  # runs
+
+
+def sweep(engine: Engine, root: Path) -> None:
+    """Look at every run that has something in `root`. Any number of trainers may do this at once, beside any attempts.
+
+    What is taken away was given up for ever: attempts only rise, and an ended run stays as it is. Runs that the
+    ledger does not know are left alone. Raises sqlalchemy's errors while the database is away.
+    """
+    adapters = attempts_with_adapters(root)
+    found = sorted(adapters.keys() | runs_with_checkpoints(root))
+    for start in range(0, len(found), _AT_ONCE):
+        with transaction(engine) as session:
+            runs = find_runs(session, found[start : start + _AT_ONCE])
+        for run in runs:
+            state = RunState(run.state)
+            clear_checkpoints(root, run.id, state)
+            for attempt in adapters.get(run.id, ()):
+                if attempt < run.attempt or (attempt == run.attempt and not _may_publish(state)):
+                    discard(root, run.id, attempt)
+                    log.info("adapter.swept", run_id=str(run.id), attempt=attempt)
+
+
+def _may_publish(state: RunState) -> bool:
+    """Whether the newest attempt of a run in this state has an adapter that is shown, or may be soon."""
+    return state in (RunState.RUNNING, RunState.COMPLETED)

@@ -1,0 +1,81 @@
+"""What a killed attempt left behind goes; what any run shows, or may show soon, stays."""
+
+from datetime import timedelta
+
+import pytest
+
+from oncetune.artifacts.folder import attempts_with_adapters, publish_adapter
+from oncetune.ledger.ids import new_event_id
+from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, finish_run
+from oncetune.postgres import transaction
+from oncetune.trainer.sweep import sweep
+from tests.deadline import eventually
+from tests.ledger.given import claim, record
+from tests.trainer.rows import the_run
+from tests.trainer.working import working
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "weights").write_text("w")
+    return folder
+
+
+def _released(trainer, lease):
+    with transaction(trainer) as session:
+        rule = StrikeRule(3, timedelta(0))
+        end_lease(session, lease.run_id, lease.attempt, reason=EndReason.RELEASED, rule=rule)
+
+
+def _finished(trainer, lease, published=None):
+    outcome = {"state": "failed", "error": {"code": "poison", "message": "No."}}
+    if published:
+        outcome = {"state": "completed", "artifact_uri": published.uri, "adapter_sha256": published.sha256}
+    with transaction(trainer) as session:
+        finish_run(session, lease, event_id=new_event_id(), **outcome)
+
+
+def test_adapters_of_lost_attempts_are_swept_and_those_of_runs_that_show_them_are_not(engine, tmp_path, adapter):
+    trigger, trainer, root = engine("trigger"), engine("trainer"), tmp_path / "artifacts"
+    runs = {name: record(trigger, name).run_id for name in ("completed", "running", "queued", "failed")}
+    for name, run_id in runs.items():
+        for attempt in (1, 2):
+            lease = claim(trainer, run_id=run_id)
+            published = publish_adapter(root, run_id, attempt, adapter)
+            if attempt == 1 or name == "queued":
+                _released(trainer, lease)
+        if name in ("completed", "failed"):
+            _finished(trainer, lease, published if name == "completed" else None)
+    (root / str(runs["running"]) / "3.arriving").mkdir()  # of an attempt that was claimed since
+
+    for _ in range(2):
+        sweep(trainer, root)
+
+    assert attempts_with_adapters(root) == {runs["completed"]: {2}, runs["running"]: {2, 3}}
+
+
+def test_a_trainer_sweeps_by_itself(engine, database_url, tmp_path, adapter):
+    run_id = record(engine("trigger")).run_id
+    root = tmp_path / "artifacts"
+    publish_adapter(root, run_id, 0, adapter)
+    with working(database_url, tmp_path, "waits", sweep_every=timedelta(0)):
+        eventually(lambda: attempts_with_adapters(root) == {})
+
+
+def test_a_child_that_gets_no_further_is_ended_with_a_strike(engine, database_url, tmp_path):
+    record(engine("trigger"))
+    owner = engine(None)
+    with working(database_url, tmp_path, "waits", progress_deadline=timedelta(seconds=0.3), max_strikes=1):
+        eventually(lambda: the_run(owner).state == "failed")
+    assert (the_run(owner).strikes, the_run(owner).error["code"]) == (1, "attempts_exhausted")
+    assert "stalled" in the_run(owner).error["message"]
+
+
+def test_words_that_say_the_same_again_are_no_progress(engine, database_url, tmp_path):
+    record(engine("trigger"))
+    owner = engine(None)
+    with working(database_url, tmp_path, "repeats", progress_deadline=timedelta(seconds=0.3), max_strikes=1):
+        eventually(lambda: the_run(owner).state == "failed")
+    assert "stalled" in the_run(owner).error["message"]
