@@ -20,11 +20,11 @@ class Pace:
 
     deadline: timedelta = timedelta(seconds=5)  # of one publish
     backoff: timedelta = timedelta(seconds=1)  # doubled with each publish, with jitter
-    max_backoff: timedelta = timedelta(minutes=1)
+    max_backoff: timedelta = timedelta(seconds=20)
     batch: int = 100
     window: int = 500  # events on their way at once
     stuck_after: int = 10  # publishes; then the slow lane, and /health tells
-    slow: timedelta = timedelta(minutes=5)
+    slow: timedelta = timedelta(seconds=35)  # with jitter and deadline, less than a minute
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 
 import httpx
 from dapr.ext.fastapi import DaprApp
@@ -26,11 +27,12 @@ from oncetune.trigger.relay import relay
 from oncetune.trigger.routes import routes
 from oncetune.trigger.settings import TriggerSettings
 from oncetune.trigger.state import LOCK_TIMEOUT, TriggerState
+from oncetune.trigger.sweep import sweep
 
 SETTINGS = (TriggerSettings, GatewaySettings)  # wrong ones of these stop the start; registration's do not
 ROLE = "oncetune_trigger"
 POOL = 10  # as many as the routes have threads
-LOOP_POOL = 2
+LOOP_POOL = 3
 SIDECAR_PATIENCE = timedelta(seconds=0.5)  # of `/health`, whose checks have 2 s each
 
 
@@ -106,22 +108,17 @@ def _registration(app: FastAPI) -> Registration:
 @contextmanager
 def _loops(engine: Engine, publish: Publish, state: TriggerState, registration: Registration) -> Iterator[None]:
     settings, stop = state.settings, threading.Event()
-    threads = [
-        threading.Thread(
-            target=relay,
-            name="relay",
-            args=(engine, publish, settings.pace),
-            kwargs={"wake": state.wake_relay, "stop": stop, "every": settings.relay_every.total_seconds()},
-        ),
-        threading.Thread(
-            target=expire,
-            name="expiry",
-            args=(engine, settings.strikes),
-            kwargs={"stop": stop, "every": settings.expire_every.total_seconds()},
-        ),
-    ]
+    relay_every, expire_every, sweep_every = (
+        pause.total_seconds() for pause in (settings.relay_every, settings.expire_every, settings.sweep_every)
+    )
+    loops = {
+        "relay": partial(relay, engine, publish, settings.pace, wake=state.wake_relay, stop=stop, every=relay_every),
+        "expiry": partial(expire, engine, settings.strikes, stop=stop, every=expire_every),
+        "sweep": partial(sweep, engine, outbox_kept=settings.outbox_kept, stop=stop, every=sweep_every),
+    }
     if registration.state is not RegistrationState.OFF:
-        threads.append(threading.Thread(target=registration.keep, name="registration", args=(stop,)))
+        loops["registration"] = partial(registration.keep, stop)
+    threads = [threading.Thread(target=loop, name=name) for name, loop in loops.items()]
     for thread in threads:
         thread.start()
     try:

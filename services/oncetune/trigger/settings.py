@@ -42,11 +42,13 @@ class TriggerSettings(BaseSettings):
     relay_every: timedelta = timedelta(milliseconds=250)
     relay_deadline: timedelta = timedelta(seconds=5)
     relay_backoff: timedelta = timedelta(seconds=1)
-    relay_max_backoff: timedelta = timedelta(minutes=1)
+    relay_max_backoff: timedelta = timedelta(seconds=20)  # an outage is healed within a minute of its end
     relay_batch: Annotated[int, Field(ge=1, le=1000)] = 100
     relay_window: Annotated[int, Field(ge=1)] = 500
     relay_stuck_after: Annotated[int, Field(ge=2)] = 10
     expire_every: timedelta = timedelta(seconds=1)
+    sweep_every: timedelta = timedelta(minutes=10)
+    outbox_kept: timedelta = timedelta(days=7)  # an event, once the journal holds it
     max_strikes: Annotated[int, Field(ge=1)] = 3
     max_requeue_backoff: timedelta = timedelta(minutes=5)
 

@@ -1,0 +1,44 @@
+"""The loop that keeps the ledger from growing for ever."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from oncetune.ledger.sweep import AT_ONCE, sweep_outbox, sweep_request_keys
+from oncetune.logs import log
+from oncetune.postgres import DATABASE_AWAY, transaction
+
+
+def sweep_once(engine: Engine, *, outbox_kept: timedelta, stop: threading.Event) -> dict[str, int]:
+    """Forget what is due, a thousand rows in a transaction; how many rows of each table went."""
+    keys, events = sweep_request_keys, partial(sweep_outbox, kept=outbox_kept)
+    return {"request_keys": _sweep(engine, keys, stop), "outbox": _sweep(engine, events, stop)}
+
+
+def _sweep(engine: Engine, some: Callable[[Session], int], stop: threading.Event) -> int:
+    swept = 0
+    while not stop.is_set():
+        with transaction(engine) as session:
+            gone = some(session)
+        swept += gone
+        if gone < AT_ONCE:
+            break
+    return swept
+
+
+def sweep(engine: Engine, *, outbox_kept: timedelta, stop: threading.Event, every: float) -> None:
+    """The loop, each `every` seconds until `stop`; an absent database is waited for."""
+    while not stop.is_set():
+        try:
+            swept = sweep_once(engine, outbox_kept=outbox_kept, stop=stop)
+            if any(swept.values()):
+                log.info("ledger.swept", **swept)
+        except DATABASE_AWAY as error:
+            log.warning("sweep.waits", reason=type(error).__name__)
+        except Exception:  # noqa: BLE001 - the outermost loop: a bug is shouted about, and looked past
+            log.exception("sweep.broken")
+        stop.wait(every)

@@ -1,0 +1,64 @@
+"""The ledger forgets what nobody needs any more, and nothing else."""
+
+import threading
+from datetime import timedelta
+
+from oncetune.trigger.sweep import sweep_once
+from tests.deadline import eventually
+from tests.ledger.given import change, count, record, rows_of
+from tests.serving import serving
+
+WEEK = timedelta(days=7)
+
+
+def _confirmed(owner, ago):
+    change(owner, f"UPDATE ledger.outbox SET confirmed_at = now() - interval '{ago}'")
+
+
+def test_keys_are_forgotten_an_hour_after_they_expired(engine):
+    trigger, owner = engine("trigger"), engine(None)
+    for name, ended in (("fresh", "-10 minutes"), ("expired", "59 minutes"), ("old", "61 minutes")):
+        record(trigger, name, key=name)
+        change(
+            owner, f"UPDATE ledger.request_key SET expires_at = now() - interval '{ended}' WHERE key = :key", key=name
+        )
+
+    assert sweep_once(trigger, outbox_kept=WEEK, stop=threading.Event())["request_keys"] == 1
+
+    assert {row.key for row in rows_of(owner, "SELECT key FROM ledger.request_key")} == {"fresh", "expired"}
+
+
+def test_events_are_kept_for_their_time_and_those_on_their_way_for_ever(engine):
+    trigger, owner = engine("trigger"), engine(None)
+    record(trigger, "old")
+    _confirmed(owner, "8 days")
+    record(trigger, "recent")
+    change(owner, "UPDATE ledger.outbox SET confirmed_at = now() - interval '6 days' WHERE confirmed_at IS NULL")
+    waiting = record(trigger, "waiting").run_id
+    change(owner, "UPDATE ledger.outbox SET occurred_at = now() - interval '1 year' WHERE run_id = :id", id=waiting)
+
+    assert sweep_once(trigger, outbox_kept=WEEK, stop=threading.Event())["outbox"] == 1
+
+    assert count(owner, "ledger.outbox") == 2
+    assert count(owner, "ledger.run") == 3
+
+
+def test_more_than_one_transaction_takes_are_swept_in_one_pass(engine):
+    trigger, owner = engine("trigger"), engine(None)
+    change(
+        owner,
+        "INSERT INTO ledger.request_key SELECT 'ann', n::text, 'body', :run_id, now() - interval '1 day'"
+        " FROM generate_series(1, 2500) AS n",
+        run_id=record(trigger).run_id,
+    )
+
+    assert sweep_once(trigger, outbox_kept=WEEK, stop=threading.Event())["request_keys"] == 2500
+
+
+def test_a_running_trigger_sweeps_by_itself(monkeypatch, database_url, engine):
+    record(engine("trigger"), key="key")
+    owner = engine(None)
+    change(owner, "UPDATE ledger.request_key SET expires_at = now() - interval '1 day'")
+    often = {"ONCETUNE_TRIGGER_SWEEP_EVERY": "PT0.05S"}
+    with serving(monkeypatch, "trigger", "status", database_url=database_url, environment=often):
+        eventually(lambda: count(owner, "ledger.request_key") == 0)
