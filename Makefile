@@ -17,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # The virtual environment is ours: without compiled files each training would compile PyTorch and friends for 9 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench bench-trigger daprd lock clean install development
+.PHONY: demo test lint bench bench-trigger chaos daprd lock clean install development
 
 demo: install
 	@$(BIN)/oncetune demo $(DEMO)
@@ -36,6 +36,13 @@ bench: development
 
 bench-trigger: development
 	$(BIN)/python -m tests.bench.trigger
+
+# Breaks the running system for MINUTES of faults and as long of kills, after CRASHES at each named point.
+MINUTES ?= 5
+SEED ?= 1
+CRASHES ?= 1
+chaos: development daprd
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) --crashes $(CRASHES)
 
 install: $(VENV)/.local
 development: $(VENV)/.development

@@ -1,7 +1,7 @@
 """What lies in the database and in the artifacts folder, read as a stranger would: by SQL and by looking."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString
@@ -55,11 +55,11 @@ def _one_moment(database_url: str) -> Iterator[Callable[[LiteralString], list[Ro
 
 
 def _adapters(artifacts: Path) -> dict[str, str]:
-    return {
-        str(path.parent.relative_to(artifacts)): folder_sha256(path)
-        for path in artifacts.glob("*/*/adapter")
-        if path.parent.name.isdigit()
-    }
+    found = {}
+    for path in artifacts.glob("*/*/adapter"):
+        with suppress(FileNotFoundError):  # it was swept at this moment
+            found[str(path.parent.relative_to(artifacts))] = folder_sha256(path)
+    return found
 
 
 def published_hash(event: Row) -> str:

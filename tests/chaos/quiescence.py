@@ -1,5 +1,6 @@
 """Wait until the system is at rest: every run ended, every event confirmed, no attempt in work."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -50,8 +51,14 @@ class Judge:
         except psycopg.OperationalError:
             return
 
-    def judge(self) -> list[Broken]:
-        """What is broken now."""
+    def judge(self, *, seconds: float = 10) -> list[Broken]:
+        """What is broken, and stays so for `seconds`: what killed attempts left behind is swept, not prevented."""
+        until = time.monotonic() + seconds
+        while (broken := self._judge()) and time.monotonic() < until:
+            threading.Event().wait(0.2)
+        return broken
+
+    def _judge(self) -> list[Broken]:
         evidence = gather(self._database_url, self._artifacts)
         broken = verdict(Case(read_client_journal(self._client_journal), evidence, self._earlier))
         self._earlier |= journal_rows(evidence)
