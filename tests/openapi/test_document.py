@@ -89,12 +89,17 @@ def test_the_signing_headers_carry_the_prefix_of_the_settings(monkeypatch, datab
 
 def test_only_routes_of_admins_answer_403(document):
     needs_admin = {name for name, operation in operations(document) if "403" in operation["responses"]}
-    assert needs_admin == {"POST /trigger-finetune", "POST /runs/{run_id}/cancel"}
+    letter = "/dead-letters/{letter_id}"
+    of_letters = {"GET /dead-letters", f"GET {letter}", f"POST {letter}/replay", f"POST {letter}/discard"}
+    assert needs_admin == {"POST /trigger-finetune", "POST /runs/{run_id}/cancel"} | of_letters
 
 
-def test_422_is_only_a_reused_key_never_the_frameworks_own(document):
+def test_422_is_a_reused_key_or_a_replay_of_no_event_never_the_frameworks_own(document):
     unprocessable = {name: codes(one)[422] for name, one in operations(document) if "422" in one["responses"]}
-    assert unprocessable == {"POST /trigger-finetune": {"idempotency_key_reused"}}
+    assert unprocessable == {
+        "POST /trigger-finetune": {"idempotency_key_reused"},
+        "POST /dead-letters/{letter_id}/replay": {"no_event"},
+    }
     assert "HTTPValidationError" not in json.dumps(document)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from oncetune.cli import runs
+from oncetune.cli import dead_letters, runs
 from oncetune.cli.exits import TABLE, Exit, Failure
 from oncetune.cli.options import Data, Delivery, Json, Url, User
 from oncetune.cli.output import tell
@@ -41,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(runs.app, name="runs")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 @app.command()

@@ -1,27 +1,17 @@
 """`oncetune runs …`: look at runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from oncetune.cli.options import Data, Json, Url, User
+from oncetune.cli.options import HERE, Data, Json, Url, User, client_of
 from oncetune.contracts.run import RunState
-
-if TYPE_CHECKING:
-    from oncetune.cli.client import Client
 
 RunId = Annotated[str, typer.Argument(help="A run's id, or its first characters.", metavar="RUN")]
 Deadline = Annotated[float | None, typer.Option(help="Give up after so many seconds.", min=0)]
-_HERE = "http://127.0.0.1:8080"
 
 app = typer.Typer(help="Look at runs.", no_args_is_help=True, rich_markup_mode=None)
-
-
-def _client(url: str, user: str, data: Path) -> "Client":
-    from oncetune.cli.client import Client, find_secret  # httpx and the signature: not for `--help`
-
-    return Client(url, user=user, secret=find_secret(data))
 
 
 @app.command("list")
@@ -30,23 +20,23 @@ def list_(
     kb_id: Annotated[str | None, typer.Option(help="Only runs of this knowledge base.")] = None,
     limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=200)] = 20,
     json_: Json = False,
-    url: Url = _HERE,
+    url: Url = HERE,
     user: User = "cli",
     data: Data = Path(".oncetune"),
 ) -> None:
     """The newest runs."""
     from oncetune.cli.reading import list_runs
 
-    with _client(url, user, data) as client:
+    with client_of(url, user, data) as client:
         list_runs(client, status=status, kb_id=kb_id, limit=limit, as_json=json_)
 
 
 @app.command()
-def show(run: RunId, json_: Json = False, url: Url = _HERE, user: User = "cli", data: Data = Path(".oncetune")) -> None:
+def show(run: RunId, json_: Json = False, url: Url = HERE, user: User = "cli", data: Data = Path(".oncetune")) -> None:
     """One run: its state, metrics or error, and its attempts."""
     from oncetune.cli.reading import show_run
 
-    with _client(url, user, data) as client:
+    with client_of(url, user, data) as client:
         show_run(client, run, as_json=json_)
 
 
@@ -55,23 +45,23 @@ def watch(
     run: RunId,
     timeout: Deadline = None,
     json_: Json = False,
-    url: Url = _HERE,
+    url: Url = HERE,
     user: User = "cli",
     data: Data = Path(".oncetune"),
 ) -> None:
     """Follow a run to its end. Ctrl-C stops watching, never the run."""
     from oncetune.cli.reading import watch_run
 
-    with _client(url, user, data) as client:
+    with client_of(url, user, data) as client:
         watch_run(client, run, timeout=timeout, as_json=json_)
 
 
 @app.command()
 def events(
-    run: RunId, json_: Json = False, url: Url = _HERE, user: User = "cli", data: Data = Path(".oncetune")
+    run: RunId, json_: Json = False, url: Url = HERE, user: User = "cli", data: Data = Path(".oncetune")
 ) -> None:
     """The run's numbered audit trail."""
     from oncetune.cli.reading import show_events
 
-    with _client(url, user, data) as client:
+    with client_of(url, user, data) as client:
         show_events(client, run, as_json=json_)

@@ -28,7 +28,7 @@ _MEANING = {
     408: "The request took too long to arrive",
     409: "In conflict with a request that is still in flight",
     413: "Too large",
-    422: "The Idempotency-Key was used with another body",
+    422: "Understood and refused; `detail` says why",
     429: "Too many, or too soon",
     500: "A fault of the service",
     503: "Not now; repeat it later",

@@ -11,6 +11,7 @@
 | audit.delivery            | - | - | select insert update |
 | audit.conflict            | - | - | select insert |
 | audit.dead_letter         | - | - | select insert |
+| audit.dead_letter_decision | - | - | select insert |
 
 Each service connects with a login of its own that is a member of `oncetune_<service>`, or with a shared login that
 is a member of all three; either way it takes its role as soon as it is connected. The migrator owns everything.

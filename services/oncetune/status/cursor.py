@@ -1,25 +1,28 @@
-"""Where a page of runs ended, in a word that callers hand back and do not read."""
+"""Where a page of a list ended, in a word that callers hand back and do not read."""
 
 import re
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 from oncetune.gateway.errors import Refusal
 
-PATTERN = "^[0-9]{1,16}_[0-9a-f]{32}$"  # microseconds of the Unix epoch, up to the year 2286, and the run's id
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def write_cursor(created_at: datetime, run_id: UUID) -> str:
-    """The place behind this run, newest first."""
-    return f"{(created_at - _EPOCH) // _MICROSECOND}_{run_id.hex}"
+def cursor_pattern(key: str) -> str:
+    """Of a list whose rows of one moment are told apart by a key of the pattern `key`."""
+    return f"^[0-9]{{1,16}}_{key}$"  # microseconds of the Unix epoch, up to the year 2286
 
 
-def read_cursor(cursor: str) -> tuple[datetime, UUID]:
-    """Raises Refusal 400 for a word that `write_cursor` did not make."""
-    if re.fullmatch(PATTERN, cursor) is None:
+def write_cursor(moment: datetime, key: str) -> str:
+    """The place behind the row of this moment and key, newest first."""
+    return f"{(moment - _EPOCH) // _MICROSECOND}_{key}"
+
+
+def read_cursor(cursor: str, pattern: str) -> tuple[datetime, str]:
+    """Moment and key; raises Refusal 400 for a word that `write_cursor` did not make for a list of this pattern."""
+    if re.fullmatch(pattern, cursor) is None:
         detail = "cursor: give next_cursor of the page before, unchanged, or leave it out"
         raise Refusal(400, "invalid_cursor", detail)
-    microseconds, run_id = cursor.split("_")
-    return _EPOCH + int(microseconds) * _MICROSECOND, UUID(run_id)
+    microseconds, _, key = cursor.partition("_")
+    return _EPOCH + int(microseconds) * _MICROSECOND, key

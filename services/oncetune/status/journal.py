@@ -1,4 +1,4 @@
-"""The only writer of schema `audit`. Functions below an edge: none of them commits."""
+"""The only writer of schema `audit`, with `dead_letters`. Functions below an edge: none of them commits."""
 
 import hashlib
 import json

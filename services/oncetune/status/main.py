@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from oncetune.gateway.settings import GatewaySettings
 from oncetune.health import Health, database_check, tell
 from oncetune.postgres import connect
+from oncetune.status.dead_letter_routes import dead_letter_routes
 from oncetune.status.routes import routes
 from oncetune.status.settings import StatusSettings
 from oncetune.status.subscriptions import subscribe
@@ -22,9 +23,10 @@ STATEMENT_TIMEOUT = timedelta(seconds=7)
 
 
 def mount(app: FastAPI, dapr: DaprApp) -> None:
-    """Add the subscriptions and the reading routes."""
+    """Add the subscriptions and the routes."""
     subscribe(app, dapr)
     app.include_router(routes)
+    app.include_router(dead_letter_routes)
 
 
 @contextmanager

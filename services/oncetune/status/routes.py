@@ -27,15 +27,17 @@ from oncetune.status.answers import (
     TrailAnswer,
     TrailEvent,
 )
-from oncetune.status.cursor import PATTERN, read_cursor, write_cursor
+from oncetune.status.cursor import cursor_pattern, read_cursor, write_cursor
 from oncetune.status.reads import read_trail
 from oncetune.status.tables import JournalEntry
 
 routes = APIRouter(tags=["runs"])
 
+_PATTERN = cursor_pattern("[0-9a-f]{32}")
+
 RunId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]  # another word is no run: 404
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Cursor = Annotated[str, Field(json_schema_extra={"pattern": PATTERN})]  # told, not checked by it: 400 has its own code
+Cursor = Annotated[str, Field(json_schema_extra={"pattern": _PATTERN})]  # told, not checked by it: 400 has its own code
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
@@ -62,12 +64,12 @@ def show_runs(
     `next_cursor` is there while there may be more: give it as `cursor`, with the same filters.
     """
     user_id = None if caller.admin else caller.user_id
-    before = None if cursor is None else read_cursor(cursor)
+    before = None if cursor is None else _place(cursor)
     with transaction(request.app.state.status) as session:
         runs = list_runs(
             session, limit=limit, user_id=user_id, state=status, kb_id=kb_id, exp_name=exp_name, before=before
         )
-    more = write_cursor(runs[-1].created_at, runs[-1].id) if len(runs) == limit else None
+    more = write_cursor(runs[-1].created_at, runs[-1].id.hex) if len(runs) == limit else None
     return RunsAnswer(runs=[_answer(run) for run in runs], next_cursor=more)
 
 
@@ -85,6 +87,11 @@ def show_events(run_id: RunId, caller: SignedCaller, request: Request) -> TrailA
         pending=trail.pending,
         conflicts=trail.conflicts,
     )
+
+
+def _place(cursor: str) -> tuple[datetime, UUID]:
+    created_at, run_id = read_cursor(cursor, _PATTERN)
+    return created_at, UUID(run_id)
 
 
 def _visible_run(session: Session, run_id: str, caller: Caller) -> Run:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, Text
+from sqlalchemy import BigInteger, Column, DateTime, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -36,3 +36,30 @@ class Delivery(SQLModel, table=True):
     count: int = Field(sa_type=BigInteger)
     first_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     last_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+
+class DeadLetter(SQLModel, table=True):
+    """Bytes that came over a dead-letter topic, under the topic that they failed on."""
+
+    __tablename__ = "dead_letter"
+    __table_args__ = {"schema": "audit"}
+
+    topic: str = Field(sa_column=Column(Text, primary_key=True))
+    sha256: str = Field(sa_column=Column(Text, primary_key=True))
+    reason: str = Field(sa_type=Text)
+    body: bytes = Field(sa_type=LargeBinary)
+    received_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+
+
+class DeadLetterDecision(SQLModel, table=True):
+    """What somebody decided about a dead letter, once and for ever."""
+
+    __tablename__ = "dead_letter_decision"
+    __table_args__ = {"schema": "audit"}
+
+    topic: str = Field(sa_column=Column(Text, primary_key=True))
+    sha256: str = Field(sa_column=Column(Text, primary_key=True))
+    decision: str = Field(sa_type=Text)
+    outcome: str | None = Field(default=None, sa_type=Text)
+    decided_by: str = Field(sa_type=Text)
+    decided_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))

@@ -1,0 +1,63 @@
+"""`oncetune dead-letters …`: look at what the topics gave up on, and decide about it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from oncetune.cli.options import HERE, Data, Json, Url, User, client_of
+
+LetterId = Annotated[str, typer.Argument(help="A dead letter's id, or its first characters.", metavar="LETTER")]
+
+app = typer.Typer(
+    help="Look at what the topics gave up on, and decide about it.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command("list")
+def list_(
+    status: Annotated[Literal["open", "all"], typer.Option(help="open: those that nobody decided about.")] = "open",
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=200)] = 20,
+    json_: Json = False,
+    url: Url = HERE,
+    user: User = "cli",
+    data: Data = Path(".oncetune"),
+) -> None:
+    """The newest dead letters."""
+    from oncetune.cli.letters import list_letters
+
+    with client_of(url, user, data) as client:
+        list_letters(client, status=status, limit=limit, as_json=json_)
+
+
+@app.command()
+def show(
+    letter: LetterId, json_: Json = False, url: Url = HERE, user: User = "cli", data: Data = Path(".oncetune")
+) -> None:
+    """One dead letter: why it failed, when, and the event that it is."""
+    from oncetune.cli.letters import show_letter
+
+    with client_of(url, user, data) as client:
+        show_letter(client, letter, as_json=json_)
+
+
+@app.command()
+def replay(
+    letter: LetterId, json_: Json = False, url: Url = HERE, user: User = "cli", data: Data = Path(".oncetune")
+) -> None:
+    """Offer its event to the journal, once: ok, duplicate or conflict. What is no event can only be discarded."""
+    from oncetune.cli.letters import decide
+
+    with client_of(url, user, data) as client:
+        decide(client, letter, "replay", as_json=json_)
+
+
+@app.command()
+def discard(
+    letter: LetterId, json_: Json = False, url: Url = HERE, user: User = "cli", data: Data = Path(".oncetune")
+) -> None:
+    """Say that it was looked at and needs nothing. Its bytes stay where they are."""
+    from oncetune.cli.letters import decide
+
+    with client_of(url, user, data) as client:
+        decide(client, letter, "discard", as_json=json_)
