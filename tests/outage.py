@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import make_url
+from sqlalchemy import Engine, event, make_url
 
 
 @contextmanager
@@ -16,3 +17,18 @@ def database_away(administer: Callable[[str], None], database_url: str) -> Itera
         yield
     finally:
         administer(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+@contextmanager
+def counted_connects() -> Iterator[Callable[[], int]]:
+    """How many connections anybody in this process has asked for since the block began."""
+    asked: list[None] = []
+
+    def note(*_: Any) -> None:
+        asked.append(None)
+
+    event.listen(Engine, "do_connect", note)
+    try:
+        yield lambda: len(asked)
+    finally:
+        event.remove(Engine, "do_connect", note)

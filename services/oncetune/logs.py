@@ -6,8 +6,10 @@ fields whose name speaks of a secret are masked here as the last line of defence
 
 import logging
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -78,3 +80,49 @@ def about(**fields: object) -> Iterator[None]:
     """Everything logged inside carries these fields, `run_id` say."""
     with structlog.contextvars.bound_contextvars(**fields):
         yield
+
+
+class Outage:
+    """What one loop says of a thing that is away: a line when it goes, one a minute meanwhile, one when it is back.
+
+    `away` and `back` are the names of these lines, `fields` stand in each. One thread uses it.
+    """
+
+    def __init__(
+        self,
+        *,
+        away: str,
+        back: str,
+        again_after: timedelta = timedelta(minutes=1),
+        clock: Callable[[], float] = time.monotonic,
+        **fields: object,
+    ) -> None:
+        self._away = away
+        self._back = back
+        self._again_after = again_after.total_seconds()
+        self._clock = clock
+        self._fields = fields
+        self._since: float | None = None
+        self._told = 0.0
+        self._tries = 0
+
+    def goes_on(self, error: Exception) -> None:
+        """A try failed because it is away."""
+        now = self._clock()
+        self._tries += 1
+        if self._since is None:
+            self._since = now
+        elif now - self._told < self._again_after:
+            return
+        self._told = now
+        log.warning(self._away, reason=type(error).__name__, **self._counts(now), **self._fields)
+
+    def over(self) -> None:
+        """A try came through; says nothing unless it was away."""
+        if self._since is None:
+            return
+        log.info(self._back, **self._counts(self._clock()), **self._fields)
+        self._since, self._tries = None, 0
+
+    def _counts(self, now: float) -> dict[str, float | int]:
+        return {"away_seconds": round(now - (self._since or now), 1), "tries": self._tries}

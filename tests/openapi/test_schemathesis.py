@@ -4,17 +4,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+from oncetune.contracts.topics import DEAD_LETTER_ROUTE
 from tests.serving import signed
+from tests.status.given import FROM_SIDECAR, progress_event
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 
 
 def test_whatever_is_sent_to_a_route_is_answered_as_its_description_says(client, document, tmp_path):
+    for path in DEAD_LETTER_ROUTE.values():
+        for event in ({}, *(progress_event() for _ in range(5))):  # what a caller cannot make
+            client.post(path, json=event, headers=FROM_SIDECAR).raise_for_status()
     routes = sum(len(operations) for operations in document["paths"].values())
     headers = [word for name, value in signed().items() for word in ("--header", f"{name}: {value}")]
     bounds = ["--max-examples", "25", "--generation-deterministic", "--continue-on-failure", "--no-color"]
     command = [PROGRAM, "--config-file", CONFIG, "run", f"{client.base_url}/openapi.json", *bounds, *headers]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert f"Selected: {routes}/{routes}" in ended.stdout and "No issues found" in ended.stdout
+    assert f"Selected: {routes}/{routes}" in ended.stdout and "No issues found" in ended.stdout, ended.stdout

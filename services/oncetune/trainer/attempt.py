@@ -17,7 +17,7 @@ from oncetune.contracts.run import RunState
 from oncetune.datasets.packing import BrokenDataset, unpack_rows
 from oncetune.ledger.ids import new_event_id
 from oncetune.ledger.leases import EndReason, Lease, LeaseLost, end_lease, finish_run, read_rows
-from oncetune.logs import log
+from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 from oncetune.trainer.checkpoints import clear_checkpoints, plan_checkpoints
 from oncetune.trainer.child import LOG_NAME, Child
@@ -151,10 +151,12 @@ class Attempt:
     def _close(self, outcome: Success | Failure | Stopped, published: Published | None) -> None:
         """Tell the ledger, and again while the database is away: a finished adapter is never thrown away unasked."""
         event_id = new_event_id()
+        outage = Outage(away="attempt.not_ended", back="attempt.ends", attempt=self.lease.attempt)
         self._keep_log()
         while True:
             try:
                 state = self._tell(outcome, published, event_id)
+                outage.over()
                 log.info("attempt.ended", attempt=self.lease.attempt, outcome=type(outcome).__name__, state=state)
                 clear_checkpoints(self.settings.artifacts, self.lease.run_id, state)
                 return
@@ -164,7 +166,7 @@ class Attempt:
                     discard(self.settings.artifacts, self.lease.run_id, self.lease.attempt)
                 return
             except DATABASE_AWAY as error:
-                log.warning("attempt.not_ended", attempt=self.lease.attempt, reason=type(error).__name__)
+                outage.goes_on(error)
                 if self.stop.is_set() and not isinstance(outcome, Success):
                     return  # told to stop: the lease expires by itself
                 time.sleep(1)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from oncetune.contracts.progress import Progress
 from oncetune.ledger.leases import Lease, LeaseLost, holds_lease, renew_lease
-from oncetune.logs import log
+from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
 MAX_PROGRESS_EVENTS = 20  # an attempt; each heartbeat overwrites the run's progress all the same
@@ -83,12 +83,14 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
 
     def _beat(self) -> None:
         last_success = time.monotonic()
+        outage = Outage(away="lease.not_renewed", back="lease.renewed", attempt=self._lease.attempt)
         while not self._stop.is_set():
             try:
                 self._renew()
                 last_success = time.monotonic()
+                outage.over()
             except DATABASE_AWAY as error:
-                log.warning("lease.not_renewed", attempt=self._lease.attempt, reason=type(error).__name__)
+                outage.goes_on(error)
             except Exception:  # noqa: BLE001 - the outermost loop of its thread: a bug is shouted about
                 log.exception("heartbeat.broken", attempt=self._lease.attempt)
             if self.verdict is None and time.monotonic() - last_success > self._patience:

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
@@ -18,6 +19,10 @@ class Offer(StrEnum):
     CLAIMED = "claimed"
     BUSY = "busy"  # this trainer's poll, or another trainer, claims it later
     NOTHING = "nothing"  # a repeat: the run is claimed, ended, or waits out its backoff
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class Slot:
@@ -42,15 +47,20 @@ class Slot:
         self._claimed.put(lease)
         return Offer.CLAIMED
 
-    def wait_for_lease(self, poll: timedelta) -> Lease | None:
+    def wait_for_lease(self, poll: timedelta, *, answered: Callable[[], None] = _nothing) -> Lease | None:
         """The worker's own way: a lease that a delivery claimed, else after `poll` whatever waits in the ledger.
 
-        None when nothing waits, or as soon as the slot is closed.
+        None when nothing waits, or as soon as the slot is closed. `answered` is called when the ledger was asked and
+        answered.
         """
         try:
             return self._claimed.get(timeout=poll.total_seconds())
         except queue.Empty:
-            return self._claim(None) if self._take() else None
+            if not self._take():
+                return None
+        lease = self._claim(None)
+        answered()
+        return lease
 
     def free(self) -> None:
         """The attempt is over: the place can be taken again."""

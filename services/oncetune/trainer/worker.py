@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from sqlalchemy import Engine
 
 from oncetune.ledger.leases import EndReason, Lease, end_lease
-from oncetune.logs import about, log
+from oncetune.logs import Outage, about, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 from oncetune.trainer.attempt import Attempt
 from oncetune.trainer.settings import TrainerSettings
@@ -41,12 +41,13 @@ class Worker(AbstractContextManager["Worker"]):
             self._release(waiting)
 
     def _work(self) -> None:
+        outage = Outage(away="claim.waits", back="claim.resumed")
         while not self._stop.is_set():
             try:
                 self._sweep_now_and_then()
-                lease = self._slot.wait_for_lease(self._settings.poll_every)
+                lease = self._slot.wait_for_lease(self._settings.poll_every, answered=outage.over)
             except DATABASE_AWAY as error:
-                log.warning("claim.waits", reason=type(error).__name__)
+                outage.goes_on(error)
             except Exception:  # noqa: BLE001 - the outermost loop: a bug is shouted about, and the next poll tries again
                 log.exception("claim.broken")
             else:

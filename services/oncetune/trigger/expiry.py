@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 
 from oncetune.ledger.leases import TRIGGER, EndReason, StrikeRule, database_time, end_lease, expired_leases
-from oncetune.logs import log
+from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
 UNNOTICED_GAP = timedelta(seconds=2)  # beyond the pause between two looks; a small part of a lease
@@ -35,6 +35,7 @@ def expire(engine: Engine, rule: StrikeRule, *, stop: threading.Event, every: fl
     """
     since: datetime | None = None
     last = datetime.min.replace(tzinfo=UTC)
+    outage = Outage(away="expiry.waits", back="expiry.resumed")
     while not stop.is_set():
         try:
             with transaction(engine) as session:
@@ -43,8 +44,9 @@ def expire(engine: Engine, rule: StrikeRule, *, stop: threading.Event, every: fl
                 since = now
             last = now
             expire_once(engine, rule, watched=now - since)
+            outage.over()
         except DATABASE_AWAY as error:
-            log.warning("expiry.waits", reason=type(error).__name__)
+            outage.goes_on(error)
             since = None
         except Exception:  # noqa: BLE001 - the outermost loop: a bug is shouted about, and looked past
             log.exception("expiry.broken")

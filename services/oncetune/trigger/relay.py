@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from oncetune.contracts.topics import topic_of
 from oncetune.dapr import NotPublished, Publish
 from oncetune.ledger.outbox import Pace, confirm_events, take_events
-from oncetune.logs import log
+from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
 _GATHER_SECONDS = 0.05  # the events of many requests go out in one pass: each pass costs as much as a request does
@@ -52,12 +52,14 @@ def relay(
 ) -> None:
     """The loop: until `stop`, each `every` seconds or as soon as `wake` is set. An absent database is waited for."""
     alarmed: set[UUID] = set()
+    outage = Outage(away="relay.waits", back="relay.resumed")
     while not stop.is_set():
         busy = 0
         try:
             busy = relay_once(engine, publish, pace, stop=stop) + confirm_once(engine, alarmed)
+            outage.over()
         except DATABASE_AWAY as error:
-            log.warning("relay.waits", reason=type(error).__name__)
+            outage.goes_on(error)
         except Exception:  # noqa: BLE001 - the outermost loop: a bug is shouted about, and the other events still go out
             log.exception("relay.broken")
         if busy < pace.batch:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from oncetune.ledger.sweep import AT_ONCE, sweep_outbox, sweep_request_keys
-from oncetune.logs import log
+from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
 
@@ -32,13 +32,15 @@ def _sweep(engine: Engine, some: Callable[[Session], int], stop: threading.Event
 
 def sweep(engine: Engine, *, outbox_kept: timedelta, stop: threading.Event, every: float) -> None:
     """The loop, each `every` seconds until `stop`; an absent database is waited for."""
+    outage = Outage(away="sweep.waits", back="sweep.resumed")
     while not stop.is_set():
         try:
             swept = sweep_once(engine, outbox_kept=outbox_kept, stop=stop)
             if any(swept.values()):
                 log.info("ledger.swept", **swept)
+            outage.over()
         except DATABASE_AWAY as error:
-            log.warning("sweep.waits", reason=type(error).__name__)
+            outage.goes_on(error)
         except Exception:  # noqa: BLE001 - the outermost loop: a bug is shouted about, and looked past
             log.exception("sweep.broken")
         stop.wait(every)
