@@ -10,8 +10,11 @@ from sqlalchemy import make_url
 
 from oncetune.contracts.topics import DEAD_LETTER, DEAD_LETTER_ROUTE, ROUTE, RUN_LIFECYCLE, RUN_REQUESTED
 from oncetune.dapr import MAX_DELIVERY_BYTES
+from oncetune.status.journal import NO_EVENT
 from tests.serving import serving
 from tests.status.given import FROM_SIDECAR, bulk, delivery_counts, journalled, progress_event, requested_event, rows
+
+NOBODY = str(NO_EVENT)
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def outcomes(caplog):
 
     def count() -> Counter:
         lines = [record.msg for record in caplog.records if isinstance(record.msg, dict) and "outcome" in record.msg]
-        return Counter((line["event_id"], str(line["outcome"])) for line in lines)
+        return Counter((line.get("event_id"), str(line["outcome"])) for line in lines)
 
     return count
 
@@ -84,7 +87,7 @@ def test_other_content_under_a_known_id_raises_an_alarm_in_the_log(status, engin
     assert delivery_counts(engine(None), event["id"]) == {"conflict": 1}
 
 
-def test_a_body_that_cannot_be_read_ends_instead_of_looping(status, engine):
+def test_a_body_that_cannot_be_read_ends_instead_of_looping_and_has_its_line(status, engine, outcomes):
     for body in (b"", b"no json", b"x" * (MAX_DELIVERY_BYTES + 1)):
         assert deliver(status, RUN_REQUESTED, body) == {"status": "DROP"}
         assert deliver(status, RUN_LIFECYCLE, body) == {"statuses": []}  # a sidecar retries each, then dead-letters it
@@ -92,6 +95,7 @@ def test_a_body_that_cannot_be_read_ends_instead_of_looping(status, engine):
             answer = status.post(DEAD_LETTER_ROUTE[topic], content=body)
             assert (answer.status_code, answer.json()) == (200, {"status": "SUCCESS"})
     assert journalled(engine(None)) == set()
+    assert outcomes() == {(NOBODY, "invalid"): 3, (None, "invalid"): 3, (NOBODY, "dead_letter"): 6}
 
 
 def test_a_dead_letter_is_kept_byte_for_byte_once_under_the_topic_it_failed_on(status, engine, outcomes):
@@ -132,7 +136,7 @@ def test_an_absent_database_is_a_retry_for_each_entry_that_could_be_read(
     assert deliver_bulk(status, event, bad) == ["RETRY", "DROP"]
     assert deliver(status, RUN_REQUESTED, json.dumps(event).encode()) == {"status": "RETRY"}
     assert status.post(DEAD_LETTER_ROUTE[RUN_LIFECYCLE], content=b"x").json() == {"status": "RETRY"}
-    assert outcomes() == {(event["id"], "retry"): 2, (bad["id"], "invalid"): 1}
+    assert outcomes() == {(event["id"], "retry"): 2, (bad["id"], "invalid"): 1, (NOBODY, "retry"): 1}
     administer(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert deliver_bulk(status, event) == ["SUCCESS"]
     assert journalled(engine(None)) == {event["id"]}

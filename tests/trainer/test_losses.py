@@ -47,7 +47,7 @@ def test_a_lost_lease_kills_the_child_and_leaves_nothing_behind(engine, database
         trainer.slot.close()
         _lose(owner, to="another")
         eventually(lambda: not alive(child))
-        eventually(lambda: lines.events("lease.lost"))
+        eventually(lambda: lines.events("lease.lost", outcome="stale", run_id=str(the_run(owner).id), attempt=1))
     assert trainer.adapters() == []
     assert (the_run(owner).state, the_run(owner).lease_owner, the_run(owner).attempt) == ("running", "another", 2)
 
@@ -62,7 +62,7 @@ def test_what_a_child_finishes_after_its_lease_was_lost_never_becomes_visible(en
         trainer.slot.close()
         _lose(owner, to="another")  # no heartbeat tells of it
         trainer.go()
-        eventually(lambda: lines.events("lease.lost"))
+        eventually(lambda: lines.events("lease.lost", outcome="stale", run_id=str(the_run(owner).id), attempt=1))
     assert trainer.adapters() == []
     assert (the_run(owner).state, the_run(owner).lease_owner, the_run(owner).artifact_uri) == (
         "running",

@@ -49,7 +49,8 @@ def store_dead_letter(engine: Engine, topic: str, body: bytes) -> Reply:
         with transaction(engine) as session:
             sha256 = keep_dead_letter(session, topic=topic, body=body, reason=reason)
     except (DBAPIError, PoolTimeout) as error:
-        log.warning("dead_letter.retry", topic=topic, reason=type(error).__name__, **_ids(event))
+        away = {"outcome": Outcome.RETRY.value, "topic": topic, "reason": type(error).__name__}
+        log.warning("dead_letter.retry", **away, **_ids(event))
         return Reply.RETRY
     kept = {"outcome": Outcome.DEAD_LETTER.value, "topic": topic, "sha256": sha256, "reason": reason}
     log.warning("dead_letter.stored", **kept, **_ids(event))

@@ -11,8 +11,10 @@ from fastapi import Depends, FastAPI, Request
 
 from oncetune.contracts.topics import DEAD_LETTER, DEAD_LETTER_ROUTE, PUBSUB, ROUTE, RUN_LIFECYCLE, RUN_REQUESTED
 from oncetune.dapr import Reply, delivered, delivered_dead_letter
+from oncetune.logs import log
 from oncetune.status.deliveries import read_bulk, read_dead_letter, read_one
 from oncetune.status.intake import journal, store_dead_letter
+from oncetune.status.journal import Outcome
 
 Body = Annotated[bytes, Depends(delivered)]
 DeadLetter = Annotated[bytes, Depends(delivered_dead_letter)]
@@ -42,8 +44,10 @@ def receive_one(body: Body, request: Request) -> Answer:
 
 
 def receive_bulk(body: Body, request: Request) -> dict[str, list[dict[str, str]]]:
-    """Journal a bulk in one transaction and answer each entry."""
+    """Journal a bulk in one transaction and answer each entry; what is no bulk comes again, then as a dead letter."""
     entries = read_bulk(body)
+    if not entries:
+        log.warning("event.invalid", outcome=Outcome.INVALID.value, reason="the bulk has no entry that can be read")
     replies = journal(request.app.state.status, [entry.event for entry in entries])
     return {
         "statuses": [
