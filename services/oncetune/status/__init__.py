@@ -2,5 +2,5 @@
 
 Every event of a run is journalled once, under its id, whatever the sidecar delivers: a repeat is counted, other
 content under a known id is kept apart and raises an alarm, what cannot be read goes to the dead letters, which are
-kept too. Rows of the journal never change.
+kept too until an admin replays or discards them, and after. Rows of the journal never change.
 """
