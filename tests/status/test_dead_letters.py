@@ -86,6 +86,7 @@ def test_what_is_no_event_can_only_be_discarded_and_the_refusal_says_so(status, 
     assert reason in refused.json()["detail"] and "discarded" in refused.json()["detail"]
     assert decisions(engine) == []
     assert status.post(f"{path}/discard").json()["decision"] == "discarded"
+    assert status.post(f"{path}/replay").json()["decision"] == "discarded", "what stands is told before what is wrong"
     assert "event" not in status.get(path).json()
     assert journalled(engine(None)) == set()
 

@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Engine, and_, func, tuple_
+import sqlalchemy as sa
+from sqlalchemy import Engine, Select, and_, func, tuple_
 from sqlalchemy.exc import DataError
-from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
-from sqlmodel.sql.expression import Select
 
 from oncetune.contracts.envelope import Envelope
 from oncetune.logs import log
@@ -61,16 +61,16 @@ def list_letters(
         query = query.where(tuple_(*place) < before)
     if undecided:
         query = query.where(col(DeadLetterDecision.decided_at).is_(None))
-    return [_letter(*row) for row in session.exec(query).all()]
+    return [Letter(*row) for row in session.execute(query)]
 
 
 def find_letter(session: Session, topic: str, sha256: str) -> tuple[Letter, Envelope | Unreadable] | None:
     """The letter and what its bytes are; None when there is none."""
-    of_letter = (DeadLetter.topic == topic, DeadLetter.sha256 == sha256)
-    row = session.exec(_letters().where(*of_letter)).one_or_none()
+    of_letter = (col(DeadLetter.topic) == topic, col(DeadLetter.sha256) == sha256)
+    row = session.execute(_letters().where(*of_letter)).one_or_none()
     if row is None:
         return None
-    return _letter(*row), read_one(session.exec(select(DeadLetter.body).where(*of_letter)).one())
+    return Letter(*row), read_one(session.exec(select(DeadLetter.body).where(*of_letter)).one())
 
 
 def decide(
@@ -124,15 +124,11 @@ def _record(session: Session, letter: Letter, decision: Decision, outcome: Outco
         raise _Decided
 
 
-def _letters() -> Select[tuple[DeadLetter, int, DeadLetterDecision]]:
-    """Without the bytes, which may be 8 MiB each."""
+def _letters() -> Select[Any]:
+    """The columns of `Letter`; without the bytes, which may be 8 MiB each."""
+    size = func.octet_length(DeadLetter.body)
     decided = and_(
         col(DeadLetterDecision.topic) == col(DeadLetter.topic), col(DeadLetterDecision.sha256) == col(DeadLetter.sha256)
     )
-    size = func.octet_length(DeadLetter.body)
-    query = select(DeadLetter, size, DeadLetterDecision).join(DeadLetterDecision, decided, isouter=True)
-    return query.options(defer(col(DeadLetter.body), raiseload=True))
-
-
-def _letter(kept: DeadLetter, size: int, decision: DeadLetterDecision | None) -> Letter:
-    return Letter(kept.topic, kept.sha256, kept.reason, size, kept.received_at, decision)
+    columns = (col(DeadLetter.topic), col(DeadLetter.sha256), col(DeadLetter.reason), size, col(DeadLetter.received_at))
+    return sa.select(*columns, DeadLetterDecision).join_from(DeadLetter, DeadLetterDecision, decided, isouter=True)
