@@ -8,8 +8,10 @@ from uuid import uuid4
 import pytest
 
 from oncetune.contracts.topics import DEAD_LETTER_ROUTE, RUN_LIFECYCLE, RUN_REQUESTED
+from oncetune.postgres import statement, transaction
 from oncetune.status.intake import store_dead_letter
-from tests.ledger.given import change
+from tests.deadline import eventually
+from tests.ledger.given import change, lock_waits
 from tests.loglines import captured_lines
 from tests.outage import database_away
 from tests.serving import serving, signed
@@ -100,6 +102,19 @@ def test_the_first_decision_stands_and_whoever_asks_for_the_other_is_told_it(sta
     assert (other["decision"], other["decided_by"], "outcome" in other) == ("discarded", "ann", False)
     assert len(decisions(engine)) == 2
     assert len(journalled(engine(None))) == 1
+
+
+def test_a_replay_that_a_discard_overtakes_journals_nothing(status, engine):
+    path = bury(status, progress_event())
+    sha256, topic = path.rpartition("/")[2].split(":")
+    discarded = {"topic": topic, "sha256": sha256, "decision": "discarded", "outcome": None, "decided_by": "bob"}
+    with ThreadPoolExecutor(1) as thread:
+        with transaction(engine("status")) as session:
+            session.execute(statement("status", "decide_dead_letter"), discarded)
+            replay = thread.submit(status.post, f"{path}/replay")
+            eventually(lambda: lock_waits(engine(None)))  # the event is in the journal, not for good
+        assert replay.result(20).json()["decision"] == "discarded"
+    assert journalled(engine(None)) == set()
 
 
 def test_replays_and_discards_of_one_letter_at_once_are_one_decision_with_one_answer(status, engine):
