@@ -38,7 +38,7 @@ class LeaseLost(Exception):
 
 
 class EndReason(StrEnum):
-    """Why a lease ended without a result. Only `released` is never a strike."""
+    """Why a lease ended without a result. `released` and `cancelled` are no strikes."""
 
     RELEASED = "released"  # the trainer was told to stop
     EXPIRED = "expired"  # nobody renewed it

@@ -5,7 +5,7 @@
 -- No row back: this attempt does not hold the run, or the lease is alive.
 WITH held AS (  -- the row as it is once its lock is held; joined again, it would be the older one of the snapshot
     SELECT id, strikes, cancel_requested_at,
-           CASE WHEN CAST(:reason AS text) = 'released' OR (CAST(:reason AS text) = 'expired' AND renewals = 0)
+           CASE WHEN CAST(:reason AS text) IN ('released', 'cancelled') OR (CAST(:reason AS text) = 'expired' AND renewals = 0)
                 THEN 0 ELSE 1 END AS strike
       FROM ledger.run
      WHERE id = :run_id AND attempt = :attempt AND state = 'running'
