@@ -31,7 +31,6 @@ from oncetune.trainer import main as trainer
 from oncetune.trigger import main as trigger
 
 SERVICES = {"trigger": trigger, "status": status, "trainer": trainer}
-THREADS = 10  # of the routes; each service's pool of connections for them has the same size
 
 
 class BadService(ValueError):
@@ -48,7 +47,7 @@ def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        anyio.to_thread.current_default_thread_limiter().total_tokens = modules[0].SETTINGS[0]().threads
         with ExitStack() as services:
             for module in modules:
                 services.enter_context(module.running(app))

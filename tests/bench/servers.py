@@ -86,16 +86,18 @@ def serve_bare(port: int) -> None:
     import anyio.to_thread
     from fastapi import FastAPI
 
-    from oncetune.serve import THREADS, run_server
-    from oncetune.trigger.main import POOL, ROLE
+    from oncetune.serve import run_server
+    from oncetune.settings import ServiceSettings
+    from oncetune.trigger.main import ROLE
 
     app = FastAPI()
-    engine = connect(os.environ["DATABASE_URL"], role=ROLE, pool_size=POOL)
+    settings = ServiceSettings()
+    engine = connect(settings.database_url, role=ROLE, pool_size=settings.threads)
     insert = text("INSERT INTO bare (body) VALUES (:body)")
 
     @app.get("/ready")
     async def ready() -> dict[str, str]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
         return {"status": "ready"}
 
     @app.post("/bare")

@@ -18,7 +18,8 @@ Fault = Callable[[World, random.Random], None]
 STREAMS = (RUN_REQUESTED, RUN_LIFECYCLE, *DEAD_LETTER.values())
 
 
-def _pause(seconds: float) -> None:
+def pause(seconds: float) -> None:
+    """For so long, whatever happens."""
     threading.Event().wait(seconds)
 
 
@@ -40,7 +41,7 @@ def stop_a_trainer(world: World, chance: random.Random) -> None:
     pid = world.pid(chance.choice(world.serving("trainer")))
     if pid and _signal(pid, signal.SIGSTOP):
         try:
-            _pause(2 * LEASE_SECONDS)
+            pause(2 * LEASE_SECONDS)
         finally:
             _signal(pid, signal.SIGCONT)
 
@@ -88,7 +89,7 @@ def away(program: str, seconds: float) -> Fault:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             world.kill(program)
-            _pause(0.05)
+            pause(0.05)
 
     fault.__name__ = f"{program} away for {seconds:.0f} s"
     return fault

@@ -75,10 +75,21 @@ def client_of(url: str, secret: str, journal: ClientJournal) -> Iterator[Client]
 
 
 class Load(threading.Thread):
-    """Asks at a steady rate until told to stop; some keys are given up early, some repeated although answered."""
+    """Asks at a steady rate until told to stop; some keys are repeated although answered, and some are given up early
+    unless the client is `patient`."""
 
-    def __init__(self, client: Client, *, prefix: str, per_second: float, seed: int, wishes: list[Wish]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        prefix: str,
+        per_second: float,
+        seed: int,
+        wishes: list[Wish],
+        patient: bool = False,
+    ) -> None:
         super().__init__(name="load")
+        self._tries = (60,) if patient else (1, 3, 30)
         self._client = client
         self._prefix = prefix
         self._pause = 1 / per_second
@@ -94,7 +105,7 @@ class Load(threading.Thread):
                 number, due = number + 1, due + self._pause
                 wish = self._random.choice(self._wishes)
                 pool.submit(
-                    self._one, f"{self._prefix}-{number}", wish, self._random.choice((1, 3, 30)), self._random.random()
+                    self._one, f"{self._prefix}-{number}", wish, self._random.choice(self._tries), self._random.random()
                 )
 
     def _one(self, name: str, wish: Wish, tries: int, chance: float) -> None:

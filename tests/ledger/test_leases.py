@@ -1,6 +1,7 @@
 """Claims, renewals and ends: what only the fence, and only the database's clock, may decide."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -11,7 +12,7 @@ from oncetune.contracts.run import RunState
 from oncetune.ledger.leases import EndReason, LeaseLost, StrikeRule, end_lease, finish_run, renew_lease
 from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
-from tests.ledger.given import MINUTE, NOTHING, change, claim, record
+from tests.ledger.given import MINUTE, NOTHING, change, claim, record, rows_of
 
 RULE = StrikeRule(max_strikes=2)
 ADAPTER = {"artifact_uri": "file:///adapter", "adapter_sha256": "a" * 64, "metrics": {"loss": 0.5}}
@@ -98,11 +99,42 @@ def test_a_claim_by_id_obeys_the_rules_of_the_poll(engine):
     lease = claim(trainer, run_id=run_id)
     assert claim(trainer, run_id=run_id) is None
     _end(trainer, lease, EndReason.CHILD_DIED)
+    with transaction(engine(None)) as session:
+        session.execute(text("UPDATE ledger.run SET available_at = now() + interval '1 minute'"))
     assert claim(trainer, run_id=run_id) is None, "it waits out its backoff"
     with transaction(engine(None)) as session:
         session.execute(text("UPDATE ledger.run SET available_at = now(), recipe_version = 99"))
     assert claim(trainer, run_id=run_id) is None, "its recipe is of a newer version"
     assert claim(trainer) is None
+
+
+def test_the_first_strike_costs_no_pause_and_every_further_one_more(engine):
+    run_id = record(engine("trigger")).run_id
+    trainer, owner = engine("trainer"), engine(None)
+    pauses = []
+    for _ in range(4):
+        change(owner, "UPDATE ledger.run SET available_at = now()")
+        lease = claim(trainer)
+        with transaction(trainer) as session:
+            rule = StrikeRule(max_strikes=9, max_backoff=timedelta(seconds=10))
+            end_lease(session, run_id, lease.attempt, reason=EndReason.CHILD_DIED, rule=rule)
+        pause = "SELECT extract(epoch FROM available_at - clock_timestamp()) AS seconds FROM ledger.run"
+        pauses.append(round(float(rows_of(owner, pause)[0].seconds)))
+    assert pauses == [0, 2, 6, 10]
+
+
+def test_strikes_are_forgiven_by_a_checkpoint_beyond_every_earlier_one(engine):
+    record(engine("trigger"))
+    trainer, owner = engine("trainer"), engine(None)
+
+    def strikes_after(step):
+        change(owner, "UPDATE ledger.run SET strikes = 2 WHERE strikes < 2")
+        with transaction(trainer) as session:
+            renew_lease(session, lease, progress=Progress(step=step, steps=90, checkpoint_step=step), as_event=False)
+        return rows_of(owner, "SELECT strikes FROM ledger.run")[0].strikes
+
+    lease = claim(trainer)
+    assert [strikes_after(step) for step in (10, 10, 9, 20)] == [0, 2, 2, 0]
 
 
 def test_an_unknown_recipe_version_at_the_head_blocks_nobody(engine):

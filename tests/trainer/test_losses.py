@@ -26,6 +26,7 @@ def test_a_cancel_stops_the_child_at_the_next_heartbeat(engine, database_url, tm
             request_cancel(session, run_id, requested_by="ann")
         eventually(lambda: the_run(owner).state == "cancelled")
         assert not alive(child)
+    assert the_run(owner).strikes == 0
     assert the_types(owner) == ["run.requested", "run.started", "run.cancel_requested", "run.cancelled"]
 
 

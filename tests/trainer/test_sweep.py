@@ -70,7 +70,7 @@ def test_a_child_that_gets_no_further_is_ended_with_a_strike(engine, database_ur
     with working(database_url, tmp_path, "waits", progress_deadline=timedelta(seconds=0.3), max_strikes=1):
         eventually(lambda: the_run(owner).state == "failed")
     assert (the_run(owner).strikes, the_run(owner).error["code"]) == (1, "attempts_exhausted")
-    assert "stalled" in the_run(owner).error["message"]
+    assert "no_progress" in the_run(owner).error["message"]
 
 
 def test_words_that_say_the_same_again_are_no_progress(engine, database_url, tmp_path):
@@ -78,4 +78,4 @@ def test_words_that_say_the_same_again_are_no_progress(engine, database_url, tmp
     owner = engine(None)
     with working(database_url, tmp_path, "repeats", progress_deadline=timedelta(seconds=0.3), max_strikes=1):
         eventually(lambda: the_run(owner).state == "failed")
-    assert "stalled" in the_run(owner).error["message"]
+    assert "no_progress" in the_run(owner).error["message"]

@@ -1,13 +1,14 @@
 """Artifacts in a folder: `<root>/<run>/<attempt>/adapter/`, written beside its place and moved there whole."""
 
 import hashlib
-import os
 import shutil
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
+
+from oncetune.contracts.checkpoint import sync
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,6 @@ def folder_sha256(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def publish_adapter(root: Path, run_id: UUID, attempt: int, adapter: Path) -> Published:
     """Copy a finished adapter under its attempt, durably; raises OSError when the disk refuses.
 
@@ -51,12 +44,12 @@ def publish_adapter(root: Path, run_id: UUID, attempt: int, adapter: Path) -> Pu
     try:
         shutil.copytree(adapter, arriving / "adapter")
         for path in sorted(arriving.rglob("*")):
-            _sync(path)
+            sync(path)
     except OSError:
         shutil.rmtree(arriving, ignore_errors=True)  # of a full disk, say: it is not ours to fill
         raise
     arriving.rename(place)
-    _sync(place.parent)
+    sync(place.parent)
     final = place / "adapter"
     return Published(final.resolve().as_uri(), folder_sha256(final))
 

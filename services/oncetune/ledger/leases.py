@@ -38,12 +38,12 @@ class LeaseLost(Exception):
 
 
 class EndReason(StrEnum):
-    """Why a lease ended without a result. Only `released` is never a strike."""
+    """Why a lease ended without a result. `released` and `cancelled` are no strikes."""
 
     RELEASED = "released"  # the trainer was told to stop
     EXPIRED = "expired"  # nobody renewed it
     CHILD_DIED = "child_died"  # out of memory, a crash
-    STALLED = "stalled"  # the child made no progress for too long
+    NO_PROGRESS = "no_progress"  # the child made no step for too long
     NOT_STORED = "not_stored"  # the adapter could not be written to its place
     CANCELLED = "cancelled"  # the child was stopped because a cancel was asked
 

@@ -17,7 +17,6 @@ from oncetune.status.subscriptions import subscribe
 
 SETTINGS = (StatusSettings, GatewaySettings)
 ROLE = "oncetune_status"
-POOL = 10  # as many as the routes have threads
 # Waiting for a connection (5 s) and two statements end before the sidecar's patience does (20 s).
 STATEMENT_TIMEOUT = timedelta(seconds=7)
 
@@ -34,7 +33,7 @@ def running(app: FastAPI) -> Iterator[None]:
     """Serve with settings from the environment; on exit the engine is closed."""
     settings = StatusSettings()
     app.state.gateway = GatewaySettings()
-    engine = connect(settings.database_url, role=ROLE, pool_size=POOL, statement_timeout=STATEMENT_TIMEOUT)
+    engine = connect(settings.database_url, role=ROLE, pool_size=settings.threads, statement_timeout=STATEMENT_TIMEOUT)
     app.state.status = engine
     tell(app, Health(settings.environment, database_check(engine)))
     try:

@@ -1,19 +1,11 @@
 """Status's settings, read once in `main.py`."""
 
-from typing import Annotated, Literal
+from pydantic_settings import SettingsConfigDict
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from oncetune.settings import ServiceSettings
 
 
-class StatusSettings(BaseSettings):
+class StatusSettings(ServiceSettings):
     """The names that every service shares; status has none of its own yet."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="ONCETUNE_STATUS_", frozen=True, populate_by_name=True, hide_input_in_errors=True
-    )
-
-    database_url: Annotated[str, Field(validation_alias="DATABASE_URL")]
-    environment: Annotated[Literal["local", "production"], Field(validation_alias="ONCETUNE_ENVIRONMENT")] = (
-        "production"
-    )
+    model_config = SettingsConfigDict(env_prefix="ONCETUNE_STATUS_")

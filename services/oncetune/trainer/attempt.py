@@ -122,7 +122,9 @@ class Attempt:
                 if heartbeat.judged.is_set() or self.stop.is_set():
                     break
                 if heartbeat.still_for > self.settings.progress_deadline.total_seconds():
-                    return Stopped(EndReason.STALLED, f"The training made no step in {self.settings.progress_deadline}")
+                    return Stopped(
+                        EndReason.NO_PROGRESS, f"The training made no step in {self.settings.progress_deadline}"
+                    )
         return self._judge(status, child.result, heartbeat.verdict)
 
     def _judge(

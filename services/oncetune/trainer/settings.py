@@ -5,25 +5,20 @@ import socket
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from oncetune.ledger.leases import StrikeRule
+from oncetune.settings import ServiceSettings
 
 
-class TrainerSettings(BaseSettings):
+class TrainerSettings(ServiceSettings):
     """`ONCETUNE_TRAINER_…`. Durations are ISO 8601 (`PT30S`, `PT0.5S`)."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="ONCETUNE_TRAINER_", frozen=True, populate_by_name=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_prefix="ONCETUNE_TRAINER_")
 
-    database_url: Annotated[str, Field(validation_alias="DATABASE_URL")]
-    environment: Annotated[Literal["local", "production"], Field(validation_alias="ONCETUNE_ENVIRONMENT")] = (
-        "production"
-    )
     artifacts: Annotated[Path, Field(validation_alias="ONCETUNE_ARTIFACTS")]  # where published adapters live
     model_cache: Annotated[Path, Field(validation_alias="ONCETUNE_MODEL_CACHE")]  # converted models
     staging: Path  # attempts in work: a folder of this trainer alone, emptied when it starts

@@ -31,7 +31,6 @@ from oncetune.trigger.sweep import sweep
 
 SETTINGS = (TriggerSettings, GatewaySettings)  # wrong ones of these stop the start; registration's do not
 ROLE = "oncetune_trigger"
-POOL = 10  # as many as the routes have threads
 LOOP_POOL = 3
 SIDECAR_PATIENCE = timedelta(seconds=0.5)  # of `/health`, whose checks have 2 s each
 
@@ -73,7 +72,7 @@ def running(app: FastAPI) -> Iterator[None]:
     settings = TriggerSettings()
     app.state.gateway = GatewaySettings()
     registration = _registration(app)
-    engine = connect(settings.database_url, role=ROLE, pool_size=POOL, lock_timeout=LOCK_TIMEOUT)
+    engine = connect(settings.database_url, role=ROLE, pool_size=settings.threads, lock_timeout=LOCK_TIMEOUT)
     loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
     state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
     app.state.trigger = state

