@@ -133,7 +133,7 @@ def test_without_a_journal_an_event_comes_again_and_again_ever_more_slowly(engin
         waits.append(float(rows_of(owner, sql)[0].wait))
     deadline = Pace().deadline.total_seconds()
     for publishes, wait in enumerate(waits):
-        doubled = 2.0**publishes
+        doubled = min(2.0**publishes, Pace().max_backoff.total_seconds())
         assert deadline + 0.5 * doubled - 0.5 <= wait <= deadline + 1.5 * doubled
 
 
