@@ -1,6 +1,9 @@
 """`python -m tests.chaos.launcher ARMED NAME serve SERVICE …`: the real command, with the crash points in it."""
 
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +83,8 @@ def main() -> None:
     from oncetune.cli.main import app
     from tests.chaos.crash_points import install
 
+    if "FAKETIME_TIMESTAMP_FILE" in os.environ:  # libfaketime 0.9.10 breaks the sleep that CPython asks for, EINVAL
+        time.sleep = lambda seconds: threading.Event().wait(seconds)
     if service == "trigger":
         _count_publishes()
     install(Path(armed), name, service)
