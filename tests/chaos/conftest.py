@@ -1,7 +1,9 @@
 """One running system for all the short cases of this folder."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +25,14 @@ class Trial:
 @pytest.fixture(scope="package")
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     folder = tmp_path_factory.mktemp("chaos")
-    log = folder / "client.jsonl"
+    with running_world(folder / "world") as world, trying(world, folder / "client.jsonl") as trial:
+        yield trial
+
+
+@contextmanager
+def trying(world: World, log: Path) -> Iterator[Trial]:
+    """A client of this world, which keeps its journal in `log`."""
     with (
-        running_world(folder / "world") as world,
         ClientJournal(log) as journal,
         client_of(world.trigger_url, world.secrets.gateway_secret, journal) as client,
     ):

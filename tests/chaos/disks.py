@@ -19,7 +19,7 @@ class Disk:
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """Not a page is left while inside, but for what somebody deletes."""
+        """Hardly a page is left while inside, but for what somebody deletes."""
         try:
             self._shrink()
             yield
@@ -30,7 +30,7 @@ class Disk:
         for last in (False,) * _TRIES + (True,):  # somebody may have written in between
             room = os.statvfs(self.place)
             try:
-                self._resize((room.f_blocks - room.f_bfree) * room.f_frsize)
+                self._resize(max(1, room.f_blocks - room.f_bfree) * room.f_frsize)  # 0 would be no limit, for good
                 return
             except subprocess.CalledProcessError:
                 if last:

@@ -1,9 +1,6 @@
 """`python -m tests.chaos.launcher ARMED NAME serve SERVICE …`: the real command, with the crash points in it."""
 
-import os
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +79,9 @@ def main() -> None:
     import oncetune.serve
     from oncetune.cli.main import app
     from tests.chaos.crash_points import install
+    from tests.chaos.sleeping import sleep_below_libfaketime
 
-    if "FAKETIME_TIMESTAMP_FILE" in os.environ:  # libfaketime 0.9.10 breaks the sleep that CPython asks for, EINVAL
-        time.sleep = lambda seconds: threading.Event().wait(seconds)
+    sleep_below_libfaketime()
     if service == "trigger":
         _count_publishes()
     install(Path(armed), name, service)

@@ -15,6 +15,7 @@ from tests.chaos.client_journal import Answer, ClientJournal
 from tests.serving import signed
 
 TIMEOUT_SECONDS = 10
+STEPS = 6  # of the real training; the stand-in has its own
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Client:
 
 def _body(name: str, wish: Wish) -> dict[str, object]:
     row = {"prompt": json.dumps(vars(wish)), "chosen": "Gladly.", "rejected": f"No. {name}"}
-    return {"kb_id": name, "exp_name": "chaos", "dataset_inline": [row]}
+    knobs = {"max_steps": STEPS}
+    return {"kb_id": name, "exp_name": "chaos", "dataset_inline": [row], "hyperparameters": knobs}
 
 
 @contextmanager

@@ -1,20 +1,81 @@
 """A short, seeded case of each fault from below. What needs root is not offered to others; CI has it."""
 
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import psycopg
 import pytest
 
-from tests.chaos.below import ANYWHERE, PRIVILEGED
+from tests.chaos.below import (
+    ANYWHERE,
+    CLOCK_OFF_SECONDS,
+    PRIVILEGED,
+    cut_lines,
+    full_artifacts,
+    full_postgres,
+    jumping_clock,
+    late_and_doubled_deliveries,
+    lost_packets,
+    one_way_packets,
+)
 from tests.chaos.conftest import Trial
 from tests.chaos.faults import Fault
 from tests.chaos.ground import may_break_the_ground
 from tests.chaos.under_load import storm
+from tests.chaos.world import World
 
-SEED = 7
+SEED = 100
 OFFERED = ANYWHERE + PRIVILEGED * may_break_the_ground()
+
+
+def packets(world: World) -> int:
+    assert world.ground.network
+    return world.ground.network.dropped
+
+
+def doubled(world: World) -> int:
+    return sum(line.deliveries.doubled for line in world.ground.lines.values())
+
+
+def wrong_times(world: World) -> int:
+    """Log lines of a trainer that name another time than the lines of the others can."""
+    logs = [world.folder / "logs" / f"{name}.log" for name in (*world.ground.clocks, "trigger")]
+    moved, right = (
+        [datetime.fromisoformat(json.loads(line)["ts"]) for line in log.read_text().splitlines()] for log in logs
+    )
+    off = timedelta(seconds=CLOCK_OFF_SECONDS / 2)
+    return sum(not right[0] - off < one < right[-1] + off for one in moved)
+
+
+def not_stored(world: World) -> int:
+    with psycopg.connect(world.database_url) as connection:
+        sql = "SELECT FROM ledger.outbox WHERE type = 'run.requeued' AND payload->>'reason' = 'not_stored'"
+        return connection.execute(sql).rowcount
+
+
+def refused_writes(world: World) -> int:
+    return (world.folder / "logs" / "postgres.log").read_text().count("No space left on device")
+
+
+TRACES: dict[Fault, Callable[[World], int]] = {
+    late_and_doubled_deliveries: doubled,
+    jumping_clock: wrong_times,
+    lost_packets: packets,
+    one_way_packets: packets,
+    cut_lines: packets,
+    full_artifacts: not_stored,
+    full_postgres: refused_writes,
+}
 
 
 @pytest.mark.parametrize("fault", OFFERED, ids=lambda fault: fault.__name__)
 def test_this_fault_under_load_loses_nothing_and_doubles_nothing(trial: Trial, fault: Fault):
-    told = storm(trial.world, trial.client, trial.judge, (fault,), seed=SEED, seconds=0)
+    seed = SEED + OFFERED.index(fault)  # each asks for runs of its own
+    before = TRACES[fault](trial.world)
+
+    told = storm(trial.world, trial.client, trial.judge, (fault,), seed=seed, seconds=0)
 
     assert trial.judge.judge() == []
     assert told.answers["accepted"] > 3
+    assert TRACES[fault](trial.world) > before, "the fault did nothing"
