@@ -10,6 +10,7 @@ from tests.chaos.world import World, running_world
 
 _SETTINGS = {
     "HF_HUB_OFFLINE": "1",
+    "ONCETUNE_TRAINER_CHILD_GRACE": "PT5S",  # time for a last checkpoint
     "ONCETUNE_TRAINER_CHECKPOINT_EVERY": "PT0S",
     "ONCETUNE_TRAINER_PROGRESS_DEADLINE": "PT60S",  # the libraries take seconds to import
 }
