@@ -4,7 +4,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ def client_of(url: str, secret: str, journal: ClientJournal) -> Iterator[Client]
 class Load(threading.Thread):
     """Asks at a steady rate until told to stop; some keys are given up early, some repeated although answered."""
 
-    def __init__(self, client: Client, *, prefix: str, per_second: float, seed: int, wishes: list[Wish]) -> None:
+    def __init__(self, client: Client, *, prefix: str, per_second: float, seed: int, wishes: Sequence[Wish]) -> None:
         super().__init__(name="load")
         self._client = client
         self._prefix = prefix

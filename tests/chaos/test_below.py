@@ -22,7 +22,7 @@ from tests.chaos.below import (
 from tests.chaos.conftest import Trial
 from tests.chaos.faults import Fault
 from tests.chaos.ground import may_break_the_ground
-from tests.chaos.under_load import storm
+from tests.chaos.under_load import WELL, storm
 from tests.chaos.world import World
 
 SEED = 100
@@ -74,7 +74,7 @@ def test_this_fault_under_load_loses_nothing_and_doubles_nothing(trial: Trial, f
     seed = SEED + OFFERED.index(fault)  # each asks for runs of its own
     before = TRACES[fault](trial.world)
 
-    told = storm(trial.world, trial.client, trial.judge, (fault,), seed=seed, seconds=0)
+    told = storm(trial.world, trial.client, trial.judge, (fault,), seed=seed, seconds=0, wishes=WELL)
 
     assert trial.judge.judge() == []
     assert told.answers["accepted"] > 3
