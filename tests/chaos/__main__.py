@@ -29,6 +29,7 @@ from tests.chaos.world import World, running_world
 from tests.training.toy import make_toy_model
 
 RESULTS = Path(".cache/chaos")
+RATE = 1.0  # requests a second: two trainers, often away, keep up, so that healing is not the time of a backlog
 KILLS: tuple[Fault, ...] = (kill_a_process, kill_a_process, kill_a_process, kill_a_child)
 
 
@@ -107,8 +108,8 @@ def main() -> int:
     seeds, seconds = range(asked.seed, asked.seed + asked.crashes), 60 * asked.minutes
     with running_world(folder / "world") as world, trial(world, folder / "client.jsonl", tell) as one:
         one.crash_points(POINTS, seeds)
-        one.faults("faults", faults, seed=asked.seed, seconds=seconds, pause=2.0)
-        one.faults("kills", KILLS, seed=asked.seed + 1, seconds=seconds, pause=0.9)
+        one.faults("faults", faults, seed=asked.seed, seconds=seconds, pause=2.0, per_second=RATE)
+        one.faults("kills", KILLS, seed=asked.seed + 1, seconds=seconds, pause=0.9, per_second=RATE)
     toy = make_toy_model(folder / "toy-model")
     with toy_world(folder / "toy", toy) as world, trial(world, folder / "toy.jsonl", tell) as one:
         one.crash_points(TRAINING_POINTS, seeds)

@@ -61,11 +61,11 @@ def refused_writes(world: World) -> int:
     return (world.folder / "logs" / "postgres.log").read_text().count("No space left on device")
 
 
-def states(world: World, seed: int) -> set[str]:
-    """Of the runs of one storm."""
+def ends(world: World, seed: int) -> set[tuple[str, int]]:
+    """Of the runs of one storm: their states and how many attempts they took."""
     with psycopg.connect(world.database_url) as connection:
-        found = connection.execute("SELECT state FROM ledger.run WHERE kb_id LIKE %s", [f"storm-{seed}-%"])
-        return {state for (state,) in found}
+        found = connection.execute("SELECT state, attempt FROM ledger.run WHERE kb_id LIKE %s", [f"storm-{seed}-%"])
+        return set(found.fetchall())
 
 
 TRACES: dict[Fault, Callable[[World], int]] = {
@@ -87,7 +87,9 @@ def test_this_fault_under_load_loses_nothing_and_doubles_nothing(trial: Trial, f
     storm(trial.world, trial.client, trial.judge, (fault,), seed=seed, seconds=0, wishes=WELL)
 
     assert trial.judge.judge() == []
-    assert states(trial.world, seed) == {"completed"}, "nothing of this is a run's own fault"
+    states, attempts = zip(*ends(trial.world, seed), strict=True)
+    assert set(states) == {"completed"}, "nothing of this is a run's own fault"
+    assert max(attempts) == 1 or fault in PRIVILEGED, "neither a clock nor a repeat ends an attempt"
     assert TRACES[fault](trial.world) > before, "the fault did nothing"
 
 
@@ -102,4 +104,4 @@ def test_a_disk_that_stays_full_for_more_attempts_than_a_run_has_strikes_fails_n
 
     settle(trial.world.database_url, seconds=30)
     assert trial.judge.judge() == []
-    assert states(trial.world, SEED) == {"completed"}
+    assert {state for state, _ in ends(trial.world, SEED)} == {"completed"}

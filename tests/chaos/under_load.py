@@ -14,7 +14,7 @@ from tests.chaos.world import World
 
 # Most runs are well; a few cannot succeed, and must not hold up their neighbours.
 WELL = [Wish(0.1), Wish(0.3), Wish(0.6)]
-WISHES = WELL * 8 + [Wish(0.2, end) for end in ("refuse", "die", "hang", "poison")]
+WISHES = WELL * 24 + [Wish(0.2, end) for end in ("refuse", "die", "hang", "poison")]
 
 
 @dataclass
