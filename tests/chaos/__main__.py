@@ -9,21 +9,27 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tests.chaos.below import ANYWHERE, PRIVILEGED
 from tests.chaos.client_journal import ClientJournal
-from tests.chaos.crash_points import POINTS, Side
+from tests.chaos.crash_points import POINTS, TRAINING_POINTS, Point, Side
 from tests.chaos.crashes import crash
 from tests.chaos.faults import FAULTS, Fault, kill_a_child, kill_a_process
+from tests.chaos.ground import may_break_the_ground
 from tests.chaos.load import Client, client_of
 from tests.chaos.quiescence import Judge
+from tests.chaos.toy_world import TOY_STORM, toy_world
 from tests.chaos.under_load import storm
 from tests.chaos.world import World, running_world
+from tests.training.toy import make_toy_model
 
 RESULTS = Path(".cache/chaos")
+RATE = 1.0  # requests a second: two trainers, often away, keep up, so that healing is not the time of a backlog
 KILLS: tuple[Fault, ...] = (kill_a_process, kill_a_process, kill_a_process, kill_a_child)
 
 
@@ -51,9 +57,9 @@ class Trial:
     judge: Judge
     tell: Callable[[Row], None]
 
-    def crash_points(self, seeds: range) -> None:
-        """Every point, both sides, for each seed."""
-        for point in POINTS:
+    def crash_points(self, points: Sequence[Point], seeds: range) -> None:
+        """Each point, both sides, for each seed."""
+        for point in points:
             for side in Side:
                 began = time.monotonic()
                 healed = max(crash(self.world, self.client, point, side, seed) for seed in seeds)
@@ -61,9 +67,9 @@ class Trial:
                 what = f"{point.service} dies {side} {point.name}"
                 self.tell(Row(what, len(seeds), time.monotonic() - began, healed, broken))
 
-    def faults(self, what: str, faults: tuple[Fault, ...], *, seed: int, seconds: float, pause: float) -> None:
-        """Random ones under load; each kind has a line of its own."""
-        told = storm(self.world, self.client, self.judge, faults, seed=seed, seconds=seconds, pause=(0.3, pause))
+    def faults(self, what: str, faults: tuple[Fault, ...], *, pause: float, **how: Any) -> None:
+        """Random ones under load, see storm; each kind has a line of its own."""
+        told = storm(self.world, self.client, self.judge, faults, pause=(0.3, pause), **how)
         broken = [str(one) for one in self.judge.judge()]
         answers = ", ".join(f"{count} {answer}" for answer, count in sorted(told.answers.items()))
         self.tell(Row(f"{what}: {answers}", told.faults.total(), told.seconds, told.healed_seconds, broken))
@@ -72,11 +78,9 @@ class Trial:
 
 
 @contextmanager
-def trial(folder: Path, tell: Callable[[Row], None]) -> Iterator[Trial]:
-    """A system of its own in `folder`."""
-    log = folder / "client.jsonl"
+def trial(world: World, log: Path, tell: Callable[[Row], None]) -> Iterator[Trial]:
+    """A client of this world, which keeps its journal in `log`, and a judge."""
     with (
-        running_world(folder / "world") as world,
         ClientJournal(log) as journal,
         client_of(world.trigger_url, world.secrets.gateway_secret, journal) as client,
     ):
@@ -98,10 +102,18 @@ def main() -> int:
 
     folder = Path(tempfile.mkdtemp(prefix="oncetune-chaos-"))
     print(f"seed {asked.seed}; logs and evidence in {folder}")
-    with trial(folder, tell) as one:
-        one.crash_points(range(asked.seed, asked.seed + asked.crashes))
-        one.faults("faults", FAULTS, seed=asked.seed, seconds=60 * asked.minutes, pause=2.0)
-        one.faults("kills", KILLS, seed=asked.seed + 1, seconds=60 * asked.minutes, pause=0.9)
+    faults = FAULTS + ANYWHERE + PRIVILEGED * may_break_the_ground()
+    for left_out in set(PRIVILEGED) - set(faults):
+        print(f"left out, since it needs root (CAP_SYS_ADMIN, CAP_NET_ADMIN): {left_out.__name__}")
+    seeds, seconds = range(asked.seed, asked.seed + asked.crashes), 60 * asked.minutes
+    with running_world(folder / "world") as world, trial(world, folder / "client.jsonl", tell) as one:
+        one.crash_points(POINTS, seeds)
+        one.faults("faults", faults, seed=asked.seed, seconds=seconds, pause=2.0, per_second=RATE)
+        one.faults("kills", KILLS, seed=asked.seed + 1, seconds=seconds, pause=0.9, per_second=RATE)
+    toy = make_toy_model(folder / "toy-model")
+    with toy_world(folder / "toy", toy) as world, trial(world, folder / "toy.jsonl", tell) as one:
+        one.crash_points(TRAINING_POINTS, seeds)
+        one.faults("kills of a toy's training", KILLS, seed=asked.seed, seconds=seconds, **TOY_STORM)
     RESULTS.mkdir(parents=True, exist_ok=True)
     kept = RESULTS / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.json"
     kept.write_text(json.dumps({"seed": asked.seed, "rows": [vars(row) for row in rows]}, indent=1) + "\n")

@@ -17,6 +17,9 @@ from typing import Any
 Wrapped = Callable[..., Any]
 
 
+TRAINING = "training"  # whichever child of whichever trainer
+
+
 class Side(StrEnum):
     """Of the effect that gives the point its name: has it happened yet?"""
 
@@ -35,13 +38,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Point:
-    """`before` and `after` the effect. `burst`: how many requests at once."""
+    """`before` and `after` the effect. `burst`: how many requests at once; `patience`: seconds until more are asked."""
 
     name: str
     service: str
     before: Place
     after: Place
     burst: int = 2
+    patience: float = 3.0
 
 
 def _anything(_result: Any) -> bool:
@@ -116,6 +120,15 @@ POINTS = (
     ),
 )  # fmt: skip
 
+TRAINING_POINTS = (
+    Point(
+        "checkpoint-write", TRAINING,
+        Place("oncetune.contracts.checkpoint:close_with_seal", counts=_anything),  # sealed, and not in its place yet
+        Place("oncetune.contracts.checkpoint:sealed_steps", returning=False),  # the first thing after the rename
+        patience=30.0,
+    ),
+)  # fmt: skip
+
 
 def arm(armed: Path, name: str, point: Point, side: Side, *, passes: int) -> Path:
     """Let the process `name` die when it comes to this point after `passes` others; the file that says so."""
@@ -128,7 +141,7 @@ def arm(armed: Path, name: str, point: Point, side: Side, *, passes: int) -> Pat
 
 def install(armed: Path, name: str, service: str) -> None:
     """Wrap the functions of every point of this service, in the process that calls this."""
-    for point in POINTS:
+    for point in POINTS + TRAINING_POINTS:
         if point.service == service:
             for side, place in ((Side.BEFORE, point.before), (Side.AFTER, point.after)):
                 _wrap(place, Fuse(armed / name / f"{point.name}.{side}"))
@@ -167,5 +180,8 @@ class Fuse:
             return
         self._left = passes if self._left is None else self._left - 1
         if self._left <= 0:
-            self._file.unlink()
+            try:
+                self._file.unlink()
+            except FileNotFoundError:
+                return  # another process of this name was quicker
             os.kill(os.getpid(), signal.SIGKILL)

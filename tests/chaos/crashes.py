@@ -17,7 +17,8 @@ _MOST_BURSTS = 20
 def crash(world: World, client: Client, point: Point, side: Side, seed: int) -> float:
     """Let it die there once; the seconds until everything was at rest again. AssertionError when nobody comes by."""
     chance = random.Random(f"{point.name} {side} {seed}")
-    armed = [arm(world.armed, name, point, side, passes=chance.randint(0, 2)) for name in world.serving(point.service)]
+    names = world.serving(point.service) or (point.service,)
+    armed = [arm(world.armed, name, point, side, passes=chance.randint(0, 2)) for name in names]
     try:
         _ask_until(
             lambda: not all(file.exists() for file in armed), client, point, f"{point.name}-{side}-{seed}", chance
@@ -40,7 +41,7 @@ def _ask_until(died: Callable[[], bool], client: Client, point: Point, name: str
                 for number, wish in enumerate(wishes)
             ]
             try:
-                eventually(died, seconds=3)
+                eventually(died, seconds=point.patience)
                 return
             except AssertionError:
                 for one in asked:

@@ -79,7 +79,9 @@ def main() -> None:
     import oncetune.serve
     from oncetune.cli.main import app
     from tests.chaos.crash_points import install
+    from tests.chaos.sleeping import sleep_below_libfaketime
 
+    sleep_below_libfaketime()
     if service == "trigger":
         _count_publishes()
     install(Path(armed), name, service)

@@ -4,7 +4,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from tests.chaos.client_journal import Answer, ClientJournal
 from tests.serving import signed
 
 TIMEOUT_SECONDS = 10
+STEPS = 6  # of the real training; the stand-in has its own
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Client:
 
 def _body(name: str, wish: Wish) -> dict[str, object]:
     row = {"prompt": json.dumps(vars(wish)), "chosen": "Gladly.", "rejected": f"No. {name}"}
-    return {"kb_id": name, "exp_name": "chaos", "dataset_inline": [row]}
+    knobs = {"max_steps": STEPS}
+    return {"kb_id": name, "exp_name": "chaos", "dataset_inline": [row], "hyperparameters": knobs}
 
 
 @contextmanager
@@ -85,7 +87,7 @@ class Load(threading.Thread):
         prefix: str,
         per_second: float,
         seed: int,
-        wishes: list[Wish],
+        wishes: Sequence[Wish],
         patient: bool = False,
     ) -> None:
         super().__init__(name="load")

@@ -1,39 +1,14 @@
 """A short, seeded run of what `make chaos` does for as long as it is told: see tests/chaos/__main__.py."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import pytest
 
-from tests.chaos.client_journal import ClientJournal
+from tests.chaos.conftest import Trial
 from tests.chaos.crash_points import POINTS, Point, Side
 from tests.chaos.crashes import crash
 from tests.chaos.faults import FAULTS
-from tests.chaos.load import Client, client_of
-from tests.chaos.quiescence import Judge
 from tests.chaos.under_load import storm
-from tests.chaos.world import World, running_world
 
 SEED = 7
-
-
-@dataclass(frozen=True)
-class Trial:
-    world: World
-    client: Client
-    judge: Judge
-
-
-@pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    folder = tmp_path_factory.mktemp("chaos")
-    log = folder / "client.jsonl"
-    with (
-        running_world(folder / "world") as world,
-        ClientJournal(log) as journal,
-        client_of(world.trigger_url, world.secrets.gateway_secret, journal) as client,
-    ):
-        yield Trial(world, client, Judge(world.database_url, world.artifacts, log))
 
 
 @pytest.mark.parametrize("side", Side)

@@ -13,7 +13,8 @@ from tests.chaos.quiescence import Judge, settle
 from tests.chaos.world import World
 
 # Most runs are well; a few cannot succeed, and must not hold up their neighbours.
-WISHES = [Wish(0.1), Wish(0.3), Wish(0.6)] * 8 + [Wish(0.2, end) for end in ("refuse", "die", "hang", "poison")]
+WELL = [Wish(0.1), Wish(0.3), Wish(0.6)]
+WISHES = WELL * 24 + [Wish(0.2, end) for end in ("refuse", "die", "hang", "poison")]
 
 
 @dataclass
@@ -37,10 +38,11 @@ def storm(
     per_second: float = 3.0,
     pause: tuple[float, float] = (0.3, 1.5),
     healed_seconds: float = 60.0,
+    wishes: Sequence[Wish] = WISHES,
 ) -> Storm:
     """Every fault once and then at random, for `seconds`. AssertionError unless all is at rest in time afterwards."""
     chance, told, began = random.Random(seed), Storm(), time.monotonic()
-    load = Load(client, prefix=f"storm-{seed}", per_second=per_second, seed=seed, wishes=WISHES)
+    load = Load(client, prefix=f"storm-{seed}", per_second=per_second, seed=seed, wishes=wishes)
     load.start()
     try:
         waiting = list(faults)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -24,6 +24,7 @@ from oncetune.local.processes import Processes, Program
 from oncetune.local.sidecar import HOST, Broker, SidecarPorts, app_environment, daprd_environment
 from oncetune.local.signals import Signals
 from oncetune.migrations.upgrade import upgrade
+from tests.chaos.ground import Ground, ground
 from tests.deadline import eventually
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -34,6 +35,7 @@ QUICK = {
     "ONCETUNE_TRAINER_RENEW_EVERY": "PT0.5S",
     "ONCETUNE_TRAINER_POLL_EVERY": "PT0.2S",
     "ONCETUNE_TRAINER_PROGRESS_DEADLINE": "PT3S",
+    "ONCETUNE_TRAINER_CHILD_GRACE": "PT1S",  # that of a child that hangs is spent in full
     "ONCETUNE_TRAINER_SWEEP_EVERY": "PT1S",
     "ONCETUNE_TRIGGER_EXPIRE_EVERY": "PT0.25S",
     "ONCETUNE_TRIGGER_SWEEP_EVERY": "PT1S",
@@ -69,6 +71,7 @@ class World:
     secrets: Credentials
     processes: Processes
     services: tuple[Service, ...]
+    ground: Ground
 
     @property
     def artifacts(self) -> Path:
@@ -151,16 +154,17 @@ def running_world(
         Service(name, serves, SidecarPorts(next(ports), next(ports), next(ports), next(ports)))
         for name, serves in names
     )
-    broker = Broker(next(ports), secrets.broker_password)
-    world = World(folder, cluster_of(folder), broker, secrets, processes, services)
-    try:
+    cluster, broker = cluster_of(folder), Broker(next(ports), secrets.broker_password)
+    apps = {one.name: one.ports.app for one in services}
+    with ExitStack() as until:
+        until.callback(forget, folder)
+        solid = until.enter_context(ground(folder, cluster, broker, apps, clocks=[f"trainer-{trainers}"]))
+        world = World(folder, cluster, broker, secrets, processes, services, solid)
+        until.callback(processes.stop)
         _start(world, settings or {}, training or (sys.executable, str(STAND_IN)))
         processes.watch()
         world.await_ready()
         yield world
-    finally:
-        processes.stop()
-        forget(folder)
 
 
 def _start(world: World, settings: Mapping[str, str], training: tuple[str, ...]) -> None:
@@ -174,7 +178,6 @@ def _start(world: World, settings: Mapping[str, str], training: tuple[str, ...])
         base
         | QUICK
         | {
-            "DATABASE_URL": world.database_url,
             "DPO_GATEWAY_SHARED_SECRET": world.secrets.gateway_secret,
             "APP_API_TOKEN": world.secrets.app_token,
             "DAPR_API_TOKEN": world.secrets.dapr_token,
@@ -189,20 +192,34 @@ def _start(world: World, settings: Mapping[str, str], training: tuple[str, ...])
     )
     tokens = daprd_environment(world.broker, app_token=world.secrets.app_token, dapr_token=world.secrets.dapr_token)
     for one in world.services:
-        own = app_environment(one.ports) | {
-            "ONCETUNE_TRAINER_STAGING": str(world.folder / "staging" / one.name),
-            "ONCETUNE_TRAINER_NAME": one.name,
-        }
+        own = (
+            app_environment(one.ports)
+            | world.ground.service_environment(one.name)
+            | {
+                "ONCETUNE_TRAINER_STAGING": str(world.folder / "staging" / one.name),
+                "ONCETUNE_TRAINER_NAME": one.name,
+            }
+        )
         program = Program(one.name, _command(world, one), {**shared, **own}, stage=2, speaks=True)
         world.processes.start(program)
     sidecars = [
-        replace(sidecar_program(parts, (one.serves,), one.ports, base | tokens, stage=3), name=one.sidecar)
+        _sidecar(world, one, sidecar_program(parts, (one.serves,), one.ports, base | tokens, stage=3))
         for one in world.services
     ]
     for program in sidecars:
         world.processes.start(program)
     for one, program in zip(world.services, sidecars, strict=True):
         await_sidecar(program, one.ports, world.processes)
+
+
+def _sidecar(world: World, service: Service, program: Program) -> Program:
+    """Under the name of its one process, and by the lines of that."""
+    return replace(
+        program,
+        name=service.sidecar,
+        command=world.ground.sidecar_command(service.name, program.command),
+        environment={**program.environment, "ONCETUNE_REDIS_HOST": world.ground.lines[service.name].broker},
+    )
 
 
 def _command(world: World, service: Service) -> tuple[str, ...]:

@@ -170,6 +170,9 @@ def test_only_the_runs_own_faults_are_strikes_and_enough_of_them_fail_it(engine)
 
     for _ in range(5):
         assert _end(trainer, again(), EndReason.RELEASED) is RunState.QUEUED
+    for _ in range(5):
+        assert _end(trainer, again(), EndReason.NOT_STORED) is RunState.QUEUED
+        assert claim(trainer) is None, "it waits out its backoff"
     never_renewed = again()
     _expire(owner, never_renewed)
     assert _end(trainer, never_renewed, EndReason.EXPIRED) is RunState.QUEUED

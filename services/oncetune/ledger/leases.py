@@ -38,13 +38,13 @@ class LeaseLost(Exception):
 
 
 class EndReason(StrEnum):
-    """Why a lease ended without a result. `released` and `cancelled` are no strikes."""
+    """Why a lease ended without a result. `released`, `cancelled` and `not_stored` are no strikes."""
 
     RELEASED = "released"  # the trainer was told to stop
     EXPIRED = "expired"  # nobody renewed it
     CHILD_DIED = "child_died"  # out of memory, a crash
     NO_PROGRESS = "no_progress"  # the child made no step for too long
-    NOT_STORED = "not_stored"  # the adapter could not be written to its place
+    NOT_STORED = "not_stored"  # a disk, of the staging or of the artifacts, is full or away
     CANCELLED = "cancelled"  # the child was stopped because a cancel was asked
 
 

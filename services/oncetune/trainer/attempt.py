@@ -102,11 +102,15 @@ class Attempt:
 
     def _train(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
         try:
-            return self._stage() or self._listen(heartbeat)
+            failure = self._stage()
         except DATABASE_AWAY as error:
             return Stopped(EndReason.RELEASED, type(error).__name__)
         except OSError as error:
             return Stopped(EndReason.NOT_STORED, f"The attempt could not be staged: {_reason(error)}")
+        try:
+            return failure or self._listen(heartbeat)
+        except OSError as error:
+            return Stopped(EndReason.CHILD_DIED, f"The training could not be started: {_reason(error)}")
 
     def _listen(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
         """The child from its start to its end, or to ours."""
@@ -143,8 +147,10 @@ class Attempt:
         return Stopped(EndReason.CHILD_DIED, f"The training process ended with exit status {status}")
 
     def _publish(self, success: Success) -> tuple[Published | None, Success | Stopped]:
+        adapter = self.folder / "adapter"
+        if not adapter.is_dir():
+            return None, Stopped(EndReason.CHILD_DIED, "The training ended well and left no adapter")
         try:
-            adapter = self.folder / "adapter"
             published = publish_adapter(self.settings.artifacts, self.lease.run_id, self.lease.attempt, adapter)
         except OSError as error:
             return None, Stopped(EndReason.NOT_STORED, f"The adapter could not be stored: {_reason(error)}")

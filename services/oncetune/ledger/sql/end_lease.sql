@@ -1,12 +1,14 @@
 -- End a lease without a result: cancelled if that was asked, failed if the strikes are used up, else queued again.
 -- :reason 'expired' judges the lease here, by the database's clock, and never in the first lease after the database
 -- started: trainers that live must be able to renew first. Only a reason that is the run's own fault is a strike;
--- an expiry without a single renewal is none (the claim's answer may never have arrived).
+-- an expiry without a single renewal is none (the claim's answer may never have arrived). A full disk is none either,
+-- but every run waits it out, longer with each attempt.
 -- After the first strike the next attempt may begin at once, then in 2, 6, 14 … seconds.
 -- No row back: this attempt does not hold the run, or the lease is alive.
 WITH held AS (  -- the row as it is once its lock is held; joined again, it would be the older one of the snapshot
-    SELECT id, strikes, cancel_requested_at,
-           CASE WHEN CAST(:reason AS text) IN ('released', 'cancelled') OR (CAST(:reason AS text) = 'expired' AND renewals = 0)
+    SELECT id, strikes, cancel_requested_at, LEAST(attempt, 30) AS attempts,
+           CASE WHEN CAST(:reason AS text) IN ('released', 'cancelled', 'not_stored')
+                  OR (CAST(:reason AS text) = 'expired' AND renewals = 0)
                 THEN 0 ELSE 1 END AS strike
       FROM ledger.run
      WHERE id = :run_id AND attempt = :attempt AND state = 'running'
@@ -19,8 +21,9 @@ WITH held AS (  -- the row as it is once its lock is held; joined again, it woul
            CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
                 WHEN strikes + strike >= :max_strikes THEN 'failed'
                 ELSE 'queued' END AS state,
-           clock_timestamp() + strike * make_interval(secs => LEAST(:max_backoff_seconds, power(2, strikes + strike) - 2))
-               AS available_at
+           clock_timestamp() + make_interval(secs => LEAST(:max_backoff_seconds, CASE
+               WHEN CAST(:reason AS text) = 'not_stored' THEN power(2, attempts)
+               ELSE strike * (power(2, strikes + strike) - 2) END)) AS available_at
       FROM held
 ), ended AS (
     UPDATE ledger.run AS run
