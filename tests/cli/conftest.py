@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,10 @@ from oncetune.local.up import Stack
 from tests.stack import ROWS, program_environment, shared_toy_model, toy_stack
 
 Oncetune = Callable[..., subprocess.CompletedProcess[str]]
+Preflight = Callable[..., tuple[int, dict[str, dict[str, str]], dict[str, str]]]
+SECRET = "0f3b9a6d27c14e58" * 3
+REGISTER_SECRET = "77aa41be90c2d3f5" * 3
+GATEWAY = "https://gateway.example.com/dpo/register"
 
 
 @pytest.fixture(scope="package")
@@ -51,3 +56,28 @@ def rows(tmp_path: Path) -> Path:
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     return file
+
+
+@pytest.fixture
+def whole(database_url: str) -> dict[str, str]:
+    """Settings with which everything is in order."""
+    return {
+        "DATABASE_URL": database_url,
+        "DPO_GATEWAY_SHARED_SECRET": SECRET,
+        "ONCETUNE_TRIGGER_DELIVERY": "direct",
+        "APP_API_TOKEN": "an-app-token-of-the-tests",
+    }
+
+
+@pytest.fixture
+def preflight(oncetune: Oncetune, whole: dict[str, str]) -> Preflight:
+    """Look with these settings in place of whole ones: the exit code, each check by its name, the environment."""
+
+    def look(*words: str, **settings: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+        told = oncetune("preflight", "--json", "--min-free-mb", "0", *words, **{**whole, **settings})
+        assert "Traceback" not in told.stderr
+        document = json.loads(told.stdout)
+        assert document["ok"] is (told.returncode == 0)
+        return told.returncode, {check["name"]: check for check in document["checks"]}, document["environment"]
+
+    return look
