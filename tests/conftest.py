@@ -16,6 +16,7 @@ from sqlalchemy import Engine, make_url, text
 from oncetune.logs import configure_logs
 from oncetune.migrations.upgrade import upgrade
 from oncetune.postgres import connect
+from tests.chaos.ground import missing_parts
 from tests.postgres import TestServer, start_server
 
 TEMPLATE = f"oncetune_template_{os.getpid()}"
@@ -35,7 +36,9 @@ SERVER = pytest.StashKey[TestServer]()
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     server = config.stash.get(SERVER, None)
-    return [f"postgres: {server.kind}"] if server else []
+    left_out = [f"{part} (needs {needs})" for part, needs in missing_parts().items()]
+    chaos = [f"chaos: left out here: {', '.join(left_out)}"] if left_out else []
+    return [f"postgres: {server.kind}", *chaos] if server else []
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.below import ANYWHERE, PRIVILEGED
+from tests.chaos.below import offered
 from tests.chaos.client_journal import ClientJournal
 from tests.chaos.crash_points import POINTS, TRAINING_POINTS, Point, Side
 from tests.chaos.crashes import crash
 from tests.chaos.faults import FAULTS, Fault, kill_a_child, kill_a_process
-from tests.chaos.ground import may_break_the_ground
+from tests.chaos.ground import missing_parts
 from tests.chaos.load import Client, client_of
 from tests.chaos.quiescence import Judge
 from tests.chaos.toy_world import TOY_STORM, toy_world
@@ -102,13 +102,12 @@ def main() -> int:
 
     folder = Path(tempfile.mkdtemp(prefix="oncetune-chaos-"))
     print(f"seed {asked.seed}; logs and evidence in {folder}")
-    faults = FAULTS + ANYWHERE + PRIVILEGED * may_break_the_ground()
-    for left_out in set(PRIVILEGED) - set(faults):
-        print(f"left out, since it needs root (CAP_SYS_ADMIN, CAP_NET_ADMIN): {left_out.__name__}")
+    for part, needs in missing_parts().items():
+        print(f"the {part} cannot be broken here: that needs {needs}")
     seeds, seconds = range(asked.seed, asked.seed + asked.crashes), 60 * asked.minutes
     with running_world(folder / "world") as world, trial(world, folder / "client.jsonl", tell) as one:
         one.crash_points(POINTS, seeds)
-        one.faults("faults", faults, seed=asked.seed, seconds=seconds, pause=2.0, per_second=RATE)
+        one.faults("faults", FAULTS + offered(), seed=asked.seed, seconds=seconds, pause=2.0, per_second=RATE)
         one.faults("kills", KILLS, seed=asked.seed + 1, seconds=seconds, pause=0.9, per_second=RATE)
     toy = make_toy_model(folder / "toy-model")
     with toy_world(folder / "toy", toy) as world, trial(world, folder / "toy.jsonl", tell) as one:

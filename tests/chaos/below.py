@@ -9,6 +9,7 @@ import psycopg
 from tests.chaos.clocks import CACHE_SECONDS
 from tests.chaos.deliveries import Mood
 from tests.chaos.faults import Fault
+from tests.chaos.ground import Part, missing_parts
 from tests.chaos.world import LEASE_SECONDS, World
 
 CLOCK_OFF_SECONDS = 300
@@ -85,8 +86,22 @@ def full_postgres(world: World, chance: random.Random) -> None:
     world.await_database()
 
 
-ANYWHERE: tuple[Fault, ...] = (late_and_doubled_deliveries, jumping_clock)
-PRIVILEGED: tuple[Fault, ...] = (lost_packets, one_way_packets, cut_lines, full_artifacts, full_postgres)
+# Each fault, and the part of the ground that it breaks; None: it can be had everywhere.
+BELOW: dict[Fault, Part | None] = {
+    late_and_doubled_deliveries: None,
+    jumping_clock: Part.CLOCKS,
+    lost_packets: Part.NETWORK,
+    one_way_packets: Part.NETWORK,
+    cut_lines: Part.NETWORK,
+    full_artifacts: Part.DISKS,
+    full_postgres: Part.DISKS,
+}
+
+
+def offered() -> tuple[Fault, ...]:
+    """Those that this machine can have."""
+    missing = missing_parts()
+    return tuple(fault for fault, part in BELOW.items() if part not in missing)
 
 
 def _one_service(world: World, chance: random.Random) -> str:

@@ -7,8 +7,6 @@ are CLOCK_MONOTONIC, which no administrator can set either, the times of files, 
 from dataclasses import dataclass
 from pathlib import Path
 
-from oncetune.local.preflight import CannotStart
-
 CACHE_SECONDS = 1  # a new offset is seen after so long
 _PLACES = ("/usr/lib/*/faketime", "/usr/lib/faketime", "/usr/local/lib/faketime")
 
@@ -38,12 +36,14 @@ class Clock:
         }
 
 
-def clock(folder: Path, name: str) -> Clock:
-    """A right one, for now. Raises CannotStart without libfaketime."""
-    found = next((path for place in _PLACES for path in Path("/").glob(f"{place[1:]}/libfaketimeMT.so.1")), None)
-    if found is None:
-        raise CannotStart("No clock can be moved: libfaketime is not installed.", "On Debian: apt-get install faketime")
-    one = Clock(folder / f"{name}.clock", found)
+def find_libfaketime() -> Path | None:
+    """The library for programs with threads; None when it is not installed (Debian's package faketime has it)."""
+    return next((path for place in _PLACES for path in Path("/").glob(f"{place[1:]}/libfaketimeMT.so.1")), None)
+
+
+def clock(folder: Path, name: str, library: Path) -> Clock:
+    """A right one, for now."""
+    one = Clock(folder / f"{name}.clock", library)
     one.set(0)
     return one
 

@@ -5,20 +5,27 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from oncetune.local.postgres_server import Cluster
-from oncetune.local.preflight import CannotStart
 from oncetune.local.sidecar import HOST, Broker
-from tests.chaos.clocks import Clock, clock, sweep_shared_memory
+from tests.chaos.clocks import Clock, clock, find_libfaketime, sweep_shared_memory
 from tests.chaos.deliveries import DeliveryProxy
 from tests.chaos.disks import Disk, disk
 from tests.chaos.forwarder import Forwarder, Target
 from tests.chaos.network import Namespace, namespace
 
 _CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
-_PROGRAMS = {"ip": "iproute2", "iptables": "iptables", "mount": "mount"}
 _POSTGRES_PORT = 5432  # the name of its socket, too
+
+
+class Part(StrEnum):
+    """What can be broken, given the rights and the programs for it."""
+
+    NETWORK = "network"
+    DISKS = "disks"
+    CLOCKS = "clocks"
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Ground:
-    """`network` and `disks` are empty where they are not permitted: see may_break_the_ground."""
+    """What cannot be broken here is empty: see missing_parts."""
 
     network: Namespace | None
     lines: Mapping[str, Lines]
@@ -52,11 +59,22 @@ class Ground:
         return tuple(given.get(before, word) for before, word in zip(("", *command), command, strict=False))
 
 
-def may_break_the_ground() -> bool:
-    """Namespaces and mounts are root's; a container's root may lack them."""
+def missing_parts() -> dict[Part, str]:
+    """What cannot be broken on this machine, and what it would take: a right of root's, or a Debian package."""
     lines = Path("/proc/self/status").read_text().splitlines()
     effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
-    return all(effective >> one & 1 for one in (_CAP_NET_ADMIN, _CAP_SYS_ADMIN))
+    wanted = {
+        Part.NETWORK: {
+            "CAP_NET_ADMIN": bool(effective >> _CAP_NET_ADMIN & 1),
+            "CAP_SYS_ADMIN": bool(effective >> _CAP_SYS_ADMIN & 1),
+            "iproute2": bool(shutil.which("ip")),
+            "iptables": bool(shutil.which("iptables")),
+        },
+        Part.DISKS: {"CAP_SYS_ADMIN": bool(effective >> _CAP_SYS_ADMIN & 1), "mount": bool(shutil.which("mount"))},
+        Part.CLOCKS: {"faketime": find_libfaketime() is not None},
+    }
+    lacking = {part: [name for name, there in needs.items() if not there] for part, needs in wanted.items()}
+    return {part: ", ".join(names) for part, names in lacking.items() if names}
 
 
 @contextmanager
@@ -65,19 +83,29 @@ def ground(
 ) -> Iterator[Ground]:
     """Solid while nobody breaks it. `apps`: the port of each service; `clocks`: whose can be set."""
     with ExitStack() as below:
-        network, disks = None, {}
-        if may_break_the_ground():
-            _require_programs()
-            home = cluster.folder.parent
-            home.mkdir(parents=True, exist_ok=True)
-            disks["artifacts"] = below.enter_context(disk(folder / "artifacts", megabytes=2048))
-            disks["postgres"] = below.enter_context(disk(home, megabytes=4096, owner=cluster.account))
-            network = below.enter_context(namespace())
-        (folder / "clocks").mkdir()
-        below.callback(sweep_shared_memory)
-        moved = {name: clock(folder / "clocks", name) for name in clocks}
+        missing = missing_parts()
+        network = below.enter_context(namespace()) if Part.NETWORK not in missing else None
+        disks = _disks(below, folder, cluster) if Part.DISKS not in missing else {}
+        moved = _clocks(below, folder, clocks) if Part.CLOCKS not in missing else {}
         lines = {name: _lines(below, network, cluster, broker, port) for name, port in apps.items()}
         yield Ground(network, lines, disks, moved)
+
+
+def _disks(below: ExitStack, folder: Path, cluster: Cluster) -> dict[str, Disk]:
+    home = cluster.folder.parent
+    home.mkdir(parents=True, exist_ok=True)
+    return {
+        "artifacts": below.enter_context(disk(folder / "artifacts", megabytes=2048)),
+        "postgres": below.enter_context(disk(home, megabytes=4096, owner=cluster.account)),
+    }
+
+
+def _clocks(below: ExitStack, folder: Path, names: Sequence[str]) -> dict[str, Clock]:
+    library = find_libfaketime()
+    assert library
+    (folder / "clocks").mkdir()
+    below.callback(sweep_shared_memory)
+    return {name: clock(folder / "clocks", name, library) for name in names}
 
 
 def _lines(below: ExitStack, network: Namespace | None, cluster: Cluster, broker: Broker, app: int) -> Lines:
@@ -98,9 +126,3 @@ def _lines(below: ExitStack, network: Namespace | None, cluster: Cluster, broker
 
 def _listen_here() -> socket.socket:
     return socket.create_server((HOST, 0), backlog=128)
-
-
-def _require_programs() -> None:
-    missing = sorted(package for program, package in _PROGRAMS.items() if not shutil.which(program))
-    if missing:
-        raise CannotStart("The ground cannot be broken: programs are missing.", f"apt-get install {' '.join(missing)}")
