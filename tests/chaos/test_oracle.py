@@ -260,6 +260,12 @@ def test_an_answer_that_named_another_run_is_caught(history):
     assert history.broken() == {"every_answer_is_its_run"}
 
 
+def test_an_answer_that_accepted_and_named_no_run_is_caught(history):
+    history.ask("unknown", 200, None)
+
+    assert history.broken() == {"every_answer_is_its_run"}
+
+
 def test_an_accepted_request_without_a_run_is_caught(history):
     history.ask("never-recorded", 200, str(uuid4()))
 
