@@ -15,5 +15,5 @@ class ServiceSettings(BaseSettings):
     environment: Annotated[Literal["local", "production"], Field(validation_alias="ONCETUNE_ENVIRONMENT")] = (
         "production"
     )
-    # Of the routes of a process; each service in it has as many connections for them, and a few for its loops.
+    # Of the routes of a process; trigger and status have as many connections for them each, and a few for loops.
     threads: Annotated[int, Field(ge=2, le=100, validation_alias="ONCETUNE_THREADS")] = 10

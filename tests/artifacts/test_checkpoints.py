@@ -116,6 +116,23 @@ def test_a_spoiled_checkpoint_is_passed_over_with_a_line_and_the_next_older_one_
     assert steps(tmp_path) == {"3": [10]}
 
 
+def test_a_checkpoint_from_which_an_attempt_got_no_further_is_passed_over_in_doubt_only(tmp_path):
+    seal(tmp_path, 1, 20)
+    for attempt in (2, 3):
+        taken, _ = take_over(tmp_path, RUN, attempt, origin())
+        assert taken.name == "20"
+    assert take_over(tmp_path, RUN, 4, origin(), doubting=True) is None
+    assert steps(tmp_path) == {}
+
+
+def test_a_checkpoint_that_its_own_attempt_wrote_is_not_doubted(tmp_path):
+    seal(tmp_path, 1, 10)
+    take_over(tmp_path, RUN, 2, origin())
+    seal(tmp_path, 2, 20)
+    taken, _ = take_over(tmp_path, RUN, 3, origin(), doubting=True)
+    assert taken.name == "20"
+
+
 def test_half_written_ones_beside_their_place_are_no_checkpoints(tmp_path):
     folder = seal(tmp_path, 1, 10)
     arriving = checkpoint_place(tmp_path, RUN, 1) / "arriving"

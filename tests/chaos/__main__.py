@@ -105,19 +105,25 @@ def main() -> int:
     for part, needs in missing_parts().items():
         print(f"the {part} cannot be broken here: that needs {needs}")
     seeds, seconds = range(asked.seed, asked.seed + asked.crashes), 60 * asked.minutes
-    with running_world(folder / "world") as world, trial(world, folder / "client.jsonl", tell) as one:
-        one.crash_points(POINTS, seeds)
-        one.faults("faults", FAULTS + offered(), seed=asked.seed, seconds=seconds, pause=2.0, per_second=RATE)
-        one.faults("kills", KILLS, seed=asked.seed + 1, seconds=seconds, pause=0.9, per_second=RATE)
-    toy = make_toy_model(folder / "toy-model")
-    with toy_world(folder / "toy", toy) as world, trial(world, folder / "toy.jsonl", tell) as one:
-        one.crash_points(TRAINING_POINTS, seeds)
-        one.faults("kills of a toy's training", KILLS, seed=asked.seed, seconds=seconds, **TOY_STORM)
+    try:
+        with running_world(folder / "world") as world, trial(world, folder / "client.jsonl", tell) as one:
+            one.crash_points(POINTS, seeds)
+            one.faults("faults", FAULTS + offered(), seed=asked.seed, seconds=seconds, pause=2.0, per_second=RATE)
+            one.faults("kills", KILLS, seed=asked.seed + 1, seconds=seconds, pause=0.9, per_second=RATE)
+        toy = make_toy_model(folder / "toy-model")
+        with toy_world(folder / "toy", toy) as world, trial(world, folder / "toy.jsonl", tell) as one:
+            one.crash_points(TRAINING_POINTS, seeds)
+            one.faults("kills of a toy's training", KILLS, seed=asked.seed, seconds=seconds, **TOY_STORM)
+    finally:  # what did not come to rest ends all; the rows before it are still worth their hours
+        _keep(asked.seed, rows)
+    return int(any(row.broken for row in rows))
+
+
+def _keep(seed: int, rows: Sequence[Row]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     kept = RESULTS / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.json"
-    kept.write_text(json.dumps({"seed": asked.seed, "rows": [vars(row) for row in rows]}, indent=1) + "\n")
+    kept.write_text(json.dumps({"seed": seed, "rows": [vars(row) for row in rows]}, indent=1) + "\n")
     print(f"figures: {kept}")
-    return int(any(row.broken for row in rows))
 
 
 if __name__ == "__main__":

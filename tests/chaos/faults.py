@@ -1,4 +1,6 @@
-"""What may happen to a running system. Each fault begins, lasts, and is over when its function returns."""
+"""What may happen to a running system. Each fault begins, lasts, and is over when its function returns; one that needs
+somebody at work waits for it, so that what is counted has happened.
+"""
 
 import os
 import random
@@ -13,6 +15,7 @@ import valkey
 from oncetune.contracts.topics import DEAD_LETTER, RUN_LIFECYCLE, RUN_REQUESTED
 from tests.chaos.world import LEASE_SECONDS, World
 from tests.deadline import eventually
+from tests.trainer.working import alive
 
 Fault = Callable[[World, random.Random], None]
 STREAMS = (RUN_REQUESTED, RUN_LIFECYCLE, *DEAD_LETTER.values())
@@ -25,25 +28,22 @@ def pause(seconds: float) -> None:
 
 def kill_a_process(world: World, chance: random.Random) -> None:
     """SIGKILL, to any program but Postgres; it is started again at once."""
-    programs = sorted(set(world.processes.pids()) - {"postgres"})
-    world.kill(chance.choice(programs))
+    eventually(lambda: world.kill(chance.choice(sorted(set(world.processes.pids()) - {"postgres"}))))
 
 
 def kill_a_child(world: World, chance: random.Random) -> None:
     """SIGKILL to a training child that is at work."""
-    children = [child for name in world.serving("trainer") for child in _children(world.pid(name))]
-    if children:
-        _signal(chance.choice(children), signal.SIGKILL)
+    eventually(lambda: (at_work := _at_work(world)) and _signal(chance.choice(at_work)[1], signal.SIGKILL), seconds=60)
 
 
 def stop_a_trainer(world: World, chance: random.Random) -> None:
     """SIGSTOP for twice the lease, then SIGCONT: a zombie that believes in its lease."""
-    pid = world.pid(chance.choice(world.serving("trainer")))
-    if pid and _signal(pid, signal.SIGSTOP):
-        try:
-            pause(2 * LEASE_SECONDS)
-        finally:
-            _signal(pid, signal.SIGCONT)
+    trainer, _ = chance.choice(eventually(lambda: _at_work(world), seconds=60))
+    try:
+        _signal(trainer, signal.SIGSTOP)
+        pause(2 * LEASE_SECONDS)
+    finally:
+        _signal(trainer, signal.SIGCONT)
 
 
 def restart_postgres(world: World, _chance: random.Random) -> None:
@@ -99,7 +99,13 @@ def _broker(world: World) -> "valkey.Valkey":
     return valkey.Valkey(port=world.broker.port, password=world.broker.password, socket_timeout=5)
 
 
-def _children(pid: int | None) -> list[int]:
+def _at_work(world: World) -> list[tuple[int, int]]:
+    """Each trainer with its child."""
+    trainers = [pid for name in world.serving("trainer") if (pid := world.pid(name))]
+    return [(trainer, child) for trainer in trainers for child in _children(trainer) if alive(child)]
+
+
+def _children(pid: int) -> list[int]:
     """Of every thread: the one that started a child is its parent as far as the kernel tells."""
     found: list[int] = []
     try:

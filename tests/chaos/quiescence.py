@@ -47,7 +47,7 @@ class Judge:
     def look_if_it_answers(self) -> None:
         """Remember the journal as it is now, unless the database is away."""
         try:
-            self._earlier |= read_journal(self._database_url)
+            self._remember(read_journal(self._database_url))
         except psycopg.OperationalError:
             return
 
@@ -61,5 +61,9 @@ class Judge:
     def _judge(self) -> list[Broken]:
         evidence = gather(self._database_url, self._artifacts)
         broken = verdict(Case(read_client_journal(self._client_journal), evidence, self._earlier))
-        self._earlier |= journal_rows(evidence)
+        self._remember(journal_rows(evidence))
         return broken
+
+    def _remember(self, rows: dict[object, str]) -> None:
+        """What a row was when it was first seen is what it has to stay."""
+        self._earlier = rows | self._earlier

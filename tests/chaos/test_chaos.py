@@ -1,11 +1,17 @@
 """A short, seeded run of what `make chaos` does for as long as it is told: see tests/chaos/__main__.py."""
 
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
 import pytest
 
 from tests.chaos.conftest import Trial
 from tests.chaos.crash_points import POINTS, Point, Side
 from tests.chaos.crashes import crash
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, Fault, kill_a_child, stop_a_trainer
+from tests.chaos.load import Wish
+from tests.chaos.quiescence import settle
 from tests.chaos.under_load import storm
 
 SEED = 7
@@ -16,6 +22,20 @@ SEED = 7
 def test_a_crash_at_this_point_loses_nothing_and_doubles_nothing(trial: Trial, point: Point, side: Side):
     crash(trial.world, trial.client, point, side, SEED)
 
+    assert trial.judge.judge() == []
+
+
+@pytest.mark.parametrize("fault", [kill_a_child, stop_a_trainer])
+def test_a_fault_that_needs_somebody_at_work_waits_for_it(trial: Trial, fault: Fault):
+    with ThreadPoolExecutor(1) as beside:
+        done = beside.submit(fault, trial.world, random.Random(SEED))
+        trial.client.ask_until_known(fault.__name__, Wish(seconds=1.5), tries=10)
+        done.result()
+    settle(trial.world.database_url, seconds=60)
+
+    with psycopg.connect(trial.world.database_url) as connection:
+        runs = connection.execute("SELECT state, attempt FROM ledger.run WHERE kb_id = %s", [fault.__name__]).fetchall()
+    assert runs == [("completed", 2)]
     assert trial.judge.judge() == []
 
 

@@ -22,6 +22,7 @@ from oncetune.status.journal import append_events
 from tests.chaos.client_journal import ClientJournal, read_client_journal
 from tests.chaos.evidence import gather, journal_rows
 from tests.chaos.oracle import RULES, Case, verdict
+from tests.chaos.quiescence import Judge
 from tests.ledger.given import claim, record
 
 PACE = Pace()
@@ -243,8 +244,24 @@ def test_what_is_spoilt_in_the_database_is_caught(history, rule, sql):
     assert rule in history.broken()
 
 
+def test_a_row_that_changed_between_two_looks_is_caught_by_every_later_look(history):
+    judge = Judge(history.url, history.artifacts, history.journal)
+    judge.look_if_it_answers()
+    history.spoil("UPDATE audit.journal SET received_at = received_at + interval '1 s' WHERE type = 'run.failed'")
+    judge.look_if_it_answers()
+
+    for _ in range(2):
+        assert {one.rule for one in judge.judge(seconds=0)} == {"the_journal_never_changed"}
+
+
 def test_an_answer_that_named_another_run_is_caught(history):
     history.ask("completed", 200, str(uuid4()))
+
+    assert history.broken() == {"every_answer_is_its_run"}
+
+
+def test_an_answer_that_accepted_and_named_no_run_is_caught(history):
+    history.ask("unknown", 200, None)
 
     assert history.broken() == {"every_answer_is_its_run"}
 

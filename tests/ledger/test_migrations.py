@@ -3,14 +3,20 @@
 import multiprocessing
 import uuid
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from importlib.resources import files
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import Engine, make_url
 
+from oncetune.contracts.progress import Progress
+from oncetune.contracts.run import RunState
+from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, renew_lease
 from oncetune.migrations.upgrade import current, head, upgrade
-from oncetune.postgres import connect
+from oncetune.postgres import connect, transaction
 from tests.deadline import eventually
-from tests.ledger.given import lock_waits, record, rows_of
+from tests.ledger.given import claim, lock_waits, record, rows_of
 
 
 @pytest.fixture
@@ -53,6 +59,23 @@ def test_an_upgrade_of_an_upgraded_database_keeps_everything(engine, database_ur
     run_id = record(engine("trigger")).run_id
     upgrade(database_url)
     assert [row.id for row in rows_of(engine(None), "SELECT id FROM ledger.run")] == [run_id]
+
+
+def test_a_run_of_the_first_schema_is_trained_in_the_newest(empty, owner_of):
+    url = empty()
+    owner = owner_of(url)
+    first = Config()
+    first.set_main_option("script_location", str(files("oncetune") / "migrations"))
+    with owner.connect() as connection:
+        first.attributes["connection"] = connection
+        command.upgrade(first, "0001")
+    record(owner)
+    upgrade(url)
+    lease = claim(owner)
+    with transaction(owner) as session:
+        renew_lease(session, lease, progress=Progress(step=1, steps=2, checkpoint_step=1), as_event=True)
+        assert end_lease(session, lease.run_id, 1, reason=EndReason.RELEASED, rule=StrikeRule()) is RunState.QUEUED
+    assert claim(owner).attempt == 2
 
 
 def test_upgrades_of_one_database_at_once_take_turns(empty, owner_of):

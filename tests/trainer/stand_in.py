@@ -87,6 +87,8 @@ def begin():
 
 
 def train():
+    if BEHAVIOUR == "checkpoints_that_kill" and resumed_from():
+        os.kill(os.getpid(), signal.SIGKILL)
     if BEHAVIOUR == "counts":  # far beyond its steps
         for step in range(1, 101):
             progress(step, 20)

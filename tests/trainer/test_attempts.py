@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from tests.chaos.disks import disk
+from tests.chaos.ground import may_break_the_ground
 from tests.deadline import eventually
 from tests.ledger.given import change, record, rows_of
 from tests.loglines import captured_lines
@@ -122,6 +124,19 @@ def test_an_adapter_that_cannot_be_stored_says_so_and_waits_for_the_disk_without
     run, told = the_run(owner), the_trail(owner)[-1].payload
     assert (run.state, run.strikes, told["reason"]) == ("queued", 0, "not_stored")
     assert run.available_at > run.started_at
+
+
+@pytest.mark.parametrize("megabytes", [2] * may_break_the_ground())
+def test_a_child_that_dies_of_a_full_disk_is_no_strike(engine, database_url, tmp_path, megabytes):
+    record(engine("trigger"))
+    owner, staging = engine(None), tmp_path / "staging"
+    staging.mkdir()
+    with disk(staging, megabytes=megabytes) as beneath, working(database_url, tmp_path, "waits") as trainer:
+        trainer.pid()
+        with beneath.full():
+            trainer.go()
+            eventually(lambda: the_run(owner).state == "queued")
+    assert (the_run(owner).strikes, the_trail(owner)[-1].payload["reason"]) == (0, "not_stored")
 
 
 def test_a_training_program_that_cannot_be_started_is_a_strike_and_not_a_silence(engine, database_url, tmp_path):

@@ -65,6 +65,22 @@ def test_a_damaged_checkpoint_costs_the_next_attempt_its_head_start_and_nothing_
         eventually(lambda: the_run(owner).state == "completed")
 
 
+def test_a_checkpoint_that_kills_who_loads_it_costs_the_run_its_head_start_and_not_its_end(
+    engine, database_url, tmp_path
+):
+    record(engine("trigger"))
+    owner = engine(None)
+    with working(database_url, tmp_path, "checkpoints_that_kill", **PATIENT) as trainer:
+        eventually(lambda: _checkpointed(owner, 10))
+        _kill(trainer, owner)
+        eventually(lambda: the_run(owner).strikes == 2)
+        change(owner, "UPDATE ledger.run SET available_at = now()")
+        trainer.go()
+        eventually(lambda: the_run(owner).state in ("completed", "failed"))
+    run = the_run(owner)
+    assert (run.state, run.attempt, run.strikes) == ("completed", 3, 2)
+
+
 def test_another_recipe_of_the_same_run_goes_on_from_nothing(engine, database_url, tmp_path):
     """No service changes a recipe; an operator's hand might."""
     run_id, owner = record(engine("trigger")).run_id, engine(None)

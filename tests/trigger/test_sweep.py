@@ -3,6 +3,10 @@
 import threading
 from datetime import timedelta
 
+import pytest
+
+from oncetune.ledger.sweep import AT_ONCE
+from oncetune.postgres import statement
 from oncetune.trigger.sweep import sweep_once
 from tests.deadline import eventually
 from tests.ledger.given import change, count, record, rows_of
@@ -41,6 +45,32 @@ def test_events_are_kept_for_their_time_and_those_on_their_way_for_ever(engine):
 
     assert count(owner, "ledger.outbox") == 2
     assert count(owner, "ledger.run") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "index"), [("sweep_outbox", "outbox_confirmed"), ("sweep_request_keys", "request_key_expiry")]
+)
+def test_what_is_due_is_found_by_an_index_however_much_is_not(engine, name, index):
+    owner = engine(None)
+    run_id = record(engine("trigger")).run_id
+    change(
+        owner,
+        "INSERT INTO ledger.request_key SELECT 'ann', n::text, 'body', :run_id, now() FROM generate_series(1, 9000) n",
+        run_id=run_id,
+    )
+    change(
+        owner,
+        "INSERT INTO ledger.outbox (event_id, run_id, position, type, source, payload, confirmed_at)"
+        " SELECT gen_random_uuid(), :run_id, n, 'run.progress', '/', '{}', now() FROM generate_series(2, 9000) n",
+        run_id=run_id,
+    )
+    change(owner, "ANALYZE ledger.outbox, ledger.request_key")
+
+    plan = rows_of(owner, f"EXPLAIN {statement('ledger', name).text}", limit=AT_ONCE, kept_seconds=1)
+
+    assert index in str(plan)
+    assert "Seq Scan" not in str(plan)
+    assert "Index Cond: (confirmed_at <" in str(plan) or "Index Cond: (expires_at <" in str(plan)
 
 
 def test_more_than_one_transaction_takes_are_swept_in_one_pass(engine):

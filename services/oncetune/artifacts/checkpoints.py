@@ -18,17 +18,23 @@ def checkpoint_place(root: Path, run_id: UUID, attempt: int) -> Path:
     return _of_run(root, run_id) / str(attempt)
 
 
-def take_over(root: Path, run_id: UUID, attempt: int, origin: Origin) -> tuple[Path, Seal] | None:
+def take_over(
+    root: Path, run_id: UUID, attempt: int, origin: Origin, *, doubting: bool = False
+) -> tuple[Path, Seal] | None:
     """Move the newest whole checkpoint of an earlier attempt into this attempt's place; None when there is none.
 
     It is moved first and checked there, out of reach of a zombie that clears its own folder; moving needs no room on
-    the disk. One that is damaged or foreign is logged and thrown away. Raises OSError when the disk refuses.
+    the disk. One that is damaged or foreign is logged and thrown away; `doubting`, one from which an attempt got no
+    further is, too. Raises OSError when the disk refuses.
     """
     place = checkpoint_place(root, run_id, attempt)
     earlier = [path for path in _attempts(root, run_id) if int(path.name) < attempt]
     found = [(step, int(path.name), path / str(step)) for path in earlier for step in sealed_steps(path)]
     taken = None
     for step, _, checkpoint in sorted(found, reverse=True):
+        if doubting and _taken(checkpoint).exists():
+            log.warning("checkpoint.passed_over", step=step, reason="an attempt that went on from it got no further")
+            continue
         place.mkdir(parents=True, exist_ok=True)
         try:
             checkpoint.rename(place / str(step))
@@ -40,6 +46,8 @@ def take_over(root: Path, run_id: UUID, attempt: int, origin: Origin) -> tuple[P
             log.warning("checkpoint.passed_over", step=step, reason=str(broken))
             shutil.rmtree(place / str(step), ignore_errors=True)
     if taken:
+        with suppress(OSError):  # no room: then it is not doubted
+            _taken(taken[0]).touch()
         sync(place)
     for path in earlier:
         shutil.rmtree(path, ignore_errors=True)
@@ -68,6 +76,11 @@ def runs_with_checkpoints(root: Path) -> set[UUID]:
         with suppress(ValueError):  # a folder of somebody else's
             found.add(UUID(path.parent.name))
     return found
+
+
+def _taken(checkpoint: Path) -> Path:
+    """Says that the checkpoint was taken over by the attempt in whose place it lies, which did not write it."""
+    return checkpoint.with_name(f"{checkpoint.name}.taken")
 
 
 def _of_run(root: Path, run_id: UUID) -> Path:

@@ -43,13 +43,14 @@ def publish_adapter(root: Path, run_id: UUID, attempt: int, adapter: Path) -> Pu
     shutil.rmtree(place, ignore_errors=True)
     try:
         shutil.copytree(adapter, arriving / "adapter")
-        for path in sorted(arriving.rglob("*")):
+        for path in (*arriving.rglob("*"), arriving):
             sync(path)
     except OSError:
         shutil.rmtree(arriving, ignore_errors=True)  # of a full disk, say: it is not ours to fill
         raise
     arriving.rename(place)
-    sync(place.parent)
+    for folder in (place.parent, root):  # the names of both may be new
+        sync(folder)
     final = place / "adapter"
     return Published(final.resolve().as_uri(), folder_sha256(final))
 

@@ -29,6 +29,7 @@ class Lease:
 
     run_id: UUID
     attempt: int
+    strikes: int  # of the attempts before, since the run last got further
     recipe: dict[str, Any]
     expires_at: datetime  # by the database's clock
 
@@ -76,7 +77,7 @@ def claim_run(
             "source": TRAINER,
         },
     ).one_or_none()
-    return None if row is None else Lease(row.id, row.attempt, row.recipe, row.lease_expires_at)
+    return None if row is None else Lease(row.id, row.attempt, row.strikes, row.recipe, row.lease_expires_at)
 
 
 def read_rows(session: Session, dataset_sha256: str) -> list[bytes]:

@@ -38,6 +38,7 @@ class Run(SQLModel, table=True):
     renewals: int = 0
     progress: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
     checkpoint_step: int | None = None  # of the newest checkpoint that an attempt can go on from
+    furthest_step: int = 0  # of the furthest checkpoint that there ever was
     cancel_requested_at: datetime | None = _time()
     ended_by: UUID | None = Field(default=None, sa_column=Column(Uuid))
     metrics: dict[str, Any] | None = Field(default=None, sa_type=JSONB)

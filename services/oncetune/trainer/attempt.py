@@ -25,6 +25,7 @@ from oncetune.trainer.heartbeat import Heartbeat, Verdict
 from oncetune.trainer.settings import TrainerSettings
 
 LOOK_SECONDS = 0.1
+_ROOM = 1024 * 1024  # bytes: a disk that has no more is full
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,16 @@ class Attempt:
             return Stopped(EndReason.CANCELLED)
         if status in (None, STOPPED_EXIT):
             return Stopped(EndReason.RELEASED)
-        return Stopped(EndReason.CHILD_DIED, f"The training process ended with exit status {status}")
+        ended = f"The training process ended with exit status {status}"
+        return Stopped(EndReason.CHILD_DIED if self._has_room() else EndReason.NOT_STORED, ended)
+
+    def _has_room(self) -> bool:
+        """Whether the staging disk still takes files: what the child wrote last is there yet."""
+        try:
+            (self.folder / "probe").write_bytes(bytes(_ROOM))
+        except OSError:
+            return False
+        return True
 
     def _publish(self, success: Success) -> tuple[Published | None, Success | Stopped]:
         adapter = self.folder / "adapter"

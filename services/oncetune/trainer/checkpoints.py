@@ -17,6 +17,8 @@ from oncetune.ledger.leases import Lease
 from oncetune.logs import log
 from oncetune.trainer.settings import TrainerSettings
 
+_DOUBTED_AFTER = 2  # strikes since a run got further: one may be that of the attempt that wrote the checkpoint
+
 
 def plan_checkpoints(settings: TrainerSettings, lease: Lease, folder: Path) -> None:
     """Stage the plan, with what the attempt goes on from. A disk that refuses costs checkpoints, not the attempt."""
@@ -28,7 +30,8 @@ def plan_checkpoints(settings: TrainerSettings, lease: Lease, folder: Path) -> N
     )
     try:
         place.mkdir(parents=True, exist_ok=True)
-        taken = take_over(settings.artifacts, lease.run_id, lease.attempt, origin)
+        doubting = lease.strikes >= _DOUBTED_AFTER
+        taken = take_over(settings.artifacts, lease.run_id, lease.attempt, origin, doubting=doubting)
     except OSError as error:
         log.warning("checkpoints.off", attempt=lease.attempt, reason=error.strerror)
         return

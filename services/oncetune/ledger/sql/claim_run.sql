@@ -3,7 +3,7 @@
 -- No row back: nothing waits that this trainer understands. Rows that others are claiming are skipped.
 -- FOR NO KEY UPDATE: an event that is just being inserted holds a key-share lock on its run and must not hide it.
 WITH mine AS (
-    SELECT id, attempt, recipe, lease_expires_at FROM ledger.run
+    SELECT id, attempt, strikes, recipe, lease_expires_at FROM ledger.run
      WHERE claim_id = :claim_id AND lease_owner = :worker AND state = 'running'
 ), next AS (
     SELECT id FROM ledger.run
@@ -22,13 +22,13 @@ WITH mine AS (
            progress = NULL, progress_events = 0, started_at = COALESCE(run.started_at, clock_timestamp())
       FROM next
      WHERE run.id = next.id
- RETURNING run.id, run.attempt, run.position, run.recipe, run.traceparent, run.lease_expires_at
+ RETURNING run.id, run.attempt, run.strikes, run.position, run.recipe, run.traceparent, run.lease_expires_at
 ), announced AS (
     INSERT INTO ledger.outbox (event_id, run_id, position, type, source, traceparent, payload)
     SELECT CAST(:event_id AS uuid), id, position, 'run.started', :source, traceparent,
            jsonb_build_object('attempt', attempt, 'worker', CAST(:worker AS text))
       FROM claimed
 )
-SELECT id, attempt, recipe, lease_expires_at FROM claimed
+SELECT id, attempt, strikes, recipe, lease_expires_at FROM claimed
 UNION ALL
-SELECT id, attempt, recipe, lease_expires_at FROM mine
+SELECT id, attempt, strikes, recipe, lease_expires_at FROM mine

@@ -1,13 +1,16 @@
 -- Keep a lease and say how far the attempt is; every now and then (:event_id is not null) as an event, too.
 -- Fenced by attempt and state, not by expiry: an outage of the database is not the trainer's fault.
--- A checkpoint beyond the newest one forgives the strikes: what gets further each time is no poison.
+-- A checkpoint beyond every earlier one forgives the strikes: what gets further each time is no poison. One that was
+-- lost or damaged sets `checkpoint_step` back, and `furthest_step` never, or the way there would be forgiven for ever.
 -- No row back: another attempt owns the run, or it has ended.
 WITH renewed AS (
     UPDATE ledger.run
        SET lease_expires_at = clock_timestamp() + make_interval(secs => lease_seconds), renewals = renewals + 1,
            progress = COALESCE(CAST(:progress AS jsonb), progress),
-           strikes = CASE WHEN CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer) > COALESCE(checkpoint_step, 0)
+           strikes = CASE WHEN CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer) > GREATEST(furthest_step, checkpoint_step)
                           THEN 0 ELSE strikes END,
+           furthest_step = GREATEST(furthest_step, checkpoint_step,
+                                    CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer)),
            checkpoint_step = COALESCE(CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer), checkpoint_step),
            position = position + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END,
            progress_events = progress_events + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END
