@@ -39,6 +39,13 @@ def test_a_fault_that_needs_somebody_at_work_waits_for_it(trial: Trial, fault: F
     assert trial.judge.judge() == []
 
 
+def test_a_storm_in_which_no_run_completed_proves_nothing(trial: Trial):
+    refused = [Wish(0.1, "refuse")]
+
+    with pytest.raises(AssertionError, match="nothing was trained"):
+        storm(trial.world, trial.client, trial.judge, [kill_a_child], seed=SEED + 1, seconds=0, wishes=refused)
+
+
 def test_random_faults_under_load_lose_nothing_and_double_nothing(trial: Trial):
     told = storm(trial.world, trial.client, trial.judge, FAULTS, seed=SEED, seconds=30)
 

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import psycopg
+
 from tests.chaos.faults import Fault
 from tests.chaos.load import Client, Load, Wish
 from tests.chaos.quiescence import Judge, settle
@@ -40,7 +42,10 @@ def storm(
     healed_seconds: float = 60.0,
     wishes: Sequence[Wish] = WISHES,
 ) -> Storm:
-    """Every fault once and then at random, for `seconds`. AssertionError unless all is at rest in time afterwards."""
+    """Every fault once and then at random, for `seconds`.
+
+    AssertionError unless all is at rest in time afterwards, and requests were accepted and runs completed meanwhile.
+    """
     chance, told, began = random.Random(seed), Storm(), time.monotonic()
     load = Load(client, prefix=f"storm-{seed}", per_second=per_second, seed=seed, wishes=wishes)
     load.start()
@@ -61,4 +66,12 @@ def storm(
     settle(world.database_url, seconds=healed_seconds - (time.monotonic() - ended))
     told.healed_seconds = time.monotonic() - ended
     world.await_ready()
+    assert _completed(world, f"storm-{seed}-"), "nothing was trained"
     return told
+
+
+def _completed(world: World, prefix: str) -> int:
+    """A system that fails every run keeps its other promises easily."""
+    with psycopg.connect(world.database_url) as connection:
+        sql = "SELECT FROM ledger.run WHERE state = 'completed' AND starts_with(kb_id, %s)"
+        return connection.execute(sql, [prefix]).rowcount

@@ -167,3 +167,4 @@ def test_a_checkpoint_of_other_library_versions_is_not_gone_on_from(tmp_path, ca
     (tmp_path / PLAN_NAME).write_text(plan.model_dump_json())
     assert beginning(read_plan(tmp_path)).step == step
     assert ("other library versions" in capsys.readouterr().err) == (step == 0)
+    assert checkpoint.exists() == (step == 9), "or it would stand before those that this training writes"

@@ -1,5 +1,6 @@
 """What the trainer wants of checkpoints, and where this attempt begins; read before torch is imported."""
 
+import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,9 @@ def libraries() -> dict[str, str]:
 
 
 def read_plan(folder: Path) -> CheckpointPlan | None:
-    """None: nobody asked for checkpoints. One that other library versions wrote is not gone on from."""
+    """None: nobody asked for checkpoints. One that other library versions wrote is taken away: as long as it is the
+    newest, later attempts would choose it before those of this one.
+    """
     path = folder / PLAN_NAME
     if not path.exists():
         return None
@@ -24,6 +27,7 @@ def read_plan(folder: Path) -> CheckpointPlan | None:
     if plan.resume_from is None or read_seal(plan.resume_from).made_with == libraries():
         return plan
     print("The checkpoint is of other library versions: training starts from the beginning.", file=sys.stderr)
+    shutil.rmtree(plan.resume_from, ignore_errors=True)
     return plan.model_copy(update={"resume_from": None})
 
 
