@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.chaos.disks import disk
-from tests.chaos.ground import may_break_the_ground
+from tests.chaos.ground import Part, missing_parts
 from tests.deadline import eventually
 from tests.ledger.given import change, record, rows_of
 from tests.loglines import captured_lines
@@ -126,7 +126,7 @@ def test_an_adapter_that_cannot_be_stored_says_so_and_waits_for_the_disk_without
     assert run.available_at > run.started_at
 
 
-@pytest.mark.parametrize("megabytes", [2] * may_break_the_ground())
+@pytest.mark.parametrize("megabytes", [2] * (Part.DISKS not in missing_parts()))
 def test_a_child_that_dies_of_a_full_disk_is_no_strike(engine, database_url, tmp_path, megabytes):
     record(engine("trigger"))
     owner, staging = engine(None), tmp_path / "staging"
