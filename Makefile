@@ -37,12 +37,12 @@ bench: development
 bench-trigger: development
 	$(BIN)/python -m tests.bench.trigger
 
-# Breaks the running system for MINUTES of faults and as long of kills, after CRASHES at each named point.
+# Breaks the running system: CRASHES at each named point, MINUTES of faults and as long of kills; PROOF=--proof for hours.
 MINUTES ?= 5
 SEED ?= 1
 CRASHES ?= 1
 chaos: development daprd
-	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) --crashes $(CRASHES)
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) --crashes $(CRASHES) $(PROOF)
 
 install: $(VENV)/.local
 development: $(VENV)/.development

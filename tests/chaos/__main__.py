@@ -19,17 +19,34 @@ from tests.chaos.below import offered
 from tests.chaos.client_journal import ClientJournal
 from tests.chaos.crash_points import POINTS, TRAINING_POINTS, Point, Side
 from tests.chaos.crashes import crash
-from tests.chaos.faults import FAULTS, Fault, kill_a_child, kill_a_process
+from tests.chaos.faults import (
+    FAULTS,
+    Fault,
+    kill_a_child,
+    kill_a_process,
+    restart_postgres,
+    stop_a_trainer,
+    wipe_the_broker,
+)
+from tests.chaos.figures import reclaim_seconds, under_load
 from tests.chaos.ground import missing_parts
 from tests.chaos.load import Client, client_of
 from tests.chaos.quiescence import Judge
 from tests.chaos.toy_world import TOY_STORM, toy_world
 from tests.chaos.under_load import storm
-from tests.chaos.world import World, running_world
+from tests.chaos.world import LEASE_SECONDS, World, running_world
 from tests.training.toy import make_toy_model
 
 RESULTS = Path(".cache/chaos")
 RATE = 1.0  # requests a second: two trainers, often away, keep up, so that healing is not the time of a backlog
+RECLAIMS = 10
+PROOF: dict[Fault, int] = {
+    kill_a_process: 800,
+    kill_a_child: 200,
+    stop_a_trainer: 200,
+    restart_postgres: 50,
+    wipe_the_broker: 20,
+}
 KILLS: tuple[Fault, ...] = (kill_a_process, kill_a_process, kill_a_process, kill_a_child)
 
 
@@ -76,6 +93,22 @@ class Trial:
         for name, times in sorted(told.faults.items()):
             self.tell(Row(f"  {name.replace('_', ' ')}", times, told.seconds, told.healed_seconds, broken))
 
+    def figures(self, *, seconds: float, seed: int) -> None:
+        """What faults cost, and what a load leaves in memory."""
+        again = max(reclaim_seconds(self.world, self.client, f"{seed}-{number}") for number in range(RECLAIMS))
+        how = {"seconds": seconds, "per_second": RATE}
+        calm = under_load(self.world, self.client, (), name=f"calm-{seed}", **how)
+        killed = under_load(self.world, self.client, KILLS, name=f"killed-{seed}", **how)
+        share = killed.completed_per_second / calm.completed_per_second
+        broken = [str(one) for one in self.judge.judge()]
+        figures = {
+            f"a killed trainer's run starts again, longest of {RECLAIMS}, lease {LEASE_SECONDS:.0f} s": f"{again:.1f} s",
+            "runs completed under one kill a second, of those undisturbed": f"{share:.2f}",
+            "memory after that load, of that before": f"{calm.memory_grew:.2f} ({calm.memory_mib:.0f} MiB)",
+        }
+        for what, figure in figures.items():
+            self.tell(Row(f"{what}: {figure}", 1, seconds, 0, broken))
+
 
 @contextmanager
 def trial(world: World, log: Path, tell: Callable[[Row], None]) -> Iterator[Trial]:
@@ -93,6 +126,7 @@ def main() -> int:
     words.add_argument("--minutes", type=float, default=5, help="of faults under load, and as long again of kills")
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--crashes", type=int, default=1, help="seeds of each crash point and side")
+    words.add_argument("--proof", action="store_true", help="1,000 kills and so on besides, which takes an hour")
     asked = words.parse_args()
     rows: list[Row] = []
 
@@ -110,6 +144,11 @@ def main() -> int:
             one.crash_points(POINTS, seeds)
             one.faults("faults", FAULTS + offered(), seed=asked.seed, seconds=seconds, pause=2.0, per_second=RATE)
             one.faults("kills", KILLS, seed=asked.seed + 1, seconds=seconds, pause=0.9, per_second=RATE)
+            for fault, times in PROOF.items() if asked.proof else ():
+                one.faults(
+                    "proof", (fault,) * times, seed=asked.seed + 2 + times, seconds=0, pause=0.9, per_second=RATE
+                )
+            one.figures(seconds=seconds, seed=asked.seed)
         toy = make_toy_model(folder / "toy-model")
         with toy_world(folder / "toy", toy) as world, trial(world, folder / "toy.jsonl", tell) as one:
             one.crash_points(TRAINING_POINTS, seeds)

@@ -3,45 +3,59 @@
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from tests.chaos.faults import Fault, pause
-from tests.chaos.load import Client, Load, Wish
+from tests.chaos.load import Client, Wish
+from tests.chaos.load import Load as Asking
 from tests.chaos.quiescence import settle
 from tests.chaos.world import World
 from tests.deadline import eventually
 
 WISHES = [Wish(0.1), Wish(0.3), Wish(0.6)]
+_WARM_SECONDS = 10.0  # until runs complete as fast as they come
 
 
-def completed_per_second(
-    world: World, client: Client, faults: Sequence[Fault], *, name: str, seconds: float, per_second: float
-) -> float:
-    """Runs that complete while so many are asked for, with one of `faults` each second; at rest when it returns."""
+@dataclass(frozen=True)
+class Load:
+    """What a load came to: runs a second, and the largest growth of a service's memory between its two ends."""
+
+    completed_per_second: float
+    memory_grew: float  # 1.0: it did not
+    memory_mib: float  # of that service at the end
+
+
+def under_load(
+    world: World, client: Client, kills: Sequence[Fault], *, name: str, seconds: float, per_second: float
+) -> Load:
+    """Ask at this rate, with one of `kills` each second; everything is at rest when it returns."""
     chance = random.Random(name)
-    load = Load(client, prefix=name, per_second=per_second, seed=0, wishes=WISHES, patient=True)
-    load.start()
+    asking = Asking(client, prefix=name, per_second=per_second, seed=0, wishes=WISHES, patient=True)
+    asking.start()
     try:
-        pause(5)  # until runs complete as fast as they come
-        began, before = time.monotonic(), _completed(world)
+        pause(_WARM_SECONDS)
+        began, before, memory = time.monotonic(), _completed(world), memory_mib(world)
         while time.monotonic() - began < seconds:
             next_second = time.monotonic() + 1
-            for fault in faults[:1] and [chance.choice(faults)]:
-                fault(world, chance)
+            if kills:
+                chance.choice(kills)(world, chance)
             pause(max(0.0, next_second - time.monotonic()))
         rate = (_completed(world) - before) / (time.monotonic() - began)
     finally:
-        load.stop()
+        asking.stop()
     settle(world.database_url, seconds=120)
     world.await_ready()
-    return rate
+    after = memory_mib(world)
+    grown = max(after, key=lambda one: after[one] / memory[one])
+    return Load(rate, after[grown] / memory[grown], after[grown])
 
 
-def reclaim_seconds(world: World, client: Client, number: int) -> float:
+def reclaim_seconds(world: World, client: Client, name: str) -> float:
     """From the kill of a trainer at work to the start of its run's next attempt, by one clock."""
-    name = f"reclaim-{number}"
+    name = f"reclaim-{name}"
     client.ask_until_known(name, Wish(seconds=1.5), tries=40)
     worker = eventually(
         lambda: _one(world, f"SELECT lease_owner FROM ledger.run WHERE kb_id = '{name}' AND renewals > 0")

@@ -16,9 +16,10 @@ def find_run(session: Session, run_id: UUID) -> Run | None:
     return session.get(Run, run_id)
 
 
-def find_runs(session: Session, run_ids: Sequence[UUID]) -> Sequence[Run]:
-    """Those of these runs that there are, in any order."""
-    return session.exec(select(Run).where(col(Run.id).in_(run_ids))).all()
+def standing_of(session: Session, run_ids: Sequence[UUID]) -> list[tuple[UUID, RunState, int]]:
+    """Id, state and newest attempt of those of these runs that there are, in any order."""
+    found = session.exec(select(Run.id, Run.state, Run.attempt).where(col(Run.id).in_(run_ids)))
+    return [(run_id, RunState(state), attempt) for run_id, state, attempt in found]
 
 
 def list_runs(

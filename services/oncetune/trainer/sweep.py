@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from oncetune.artifacts.checkpoints import runs_with_checkpoints
 from oncetune.artifacts.folder import attempts_with_adapters, discard
 from oncetune.contracts.run import RunState
-from oncetune.ledger.reads import find_runs
+from oncetune.ledger.reads import standing_of
 from oncetune.logs import log
 from oncetune.postgres import transaction
 from oncetune.trainer.checkpoints import clear_checkpoints
@@ -25,14 +25,13 @@ def sweep(engine: Engine, root: Path) -> None:
     found = sorted(adapters.keys() | runs_with_checkpoints(root))
     for start in range(0, len(found), _AT_ONCE):
         with transaction(engine) as session:
-            runs = find_runs(session, found[start : start + _AT_ONCE])
-        for run in runs:
-            state = RunState(run.state)
-            clear_checkpoints(root, run.id, state)
-            for attempt in adapters.get(run.id, ()):
-                if attempt < run.attempt or (attempt == run.attempt and not _may_publish(state)):
-                    discard(root, run.id, attempt)
-                    log.info("adapter.swept", run_id=str(run.id), attempt=attempt)
+            runs = standing_of(session, found[start : start + _AT_ONCE])
+        for run_id, state, newest in runs:
+            clear_checkpoints(root, run_id, state)
+            for attempt in adapters.get(run_id, ()):
+                if attempt < newest or (attempt == newest and not _may_publish(state)):
+                    discard(root, run_id, attempt)
+                    log.info("adapter.swept", run_id=str(run_id), attempt=attempt)
 
 
 def _may_publish(state: RunState) -> bool:
