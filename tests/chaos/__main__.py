@@ -102,7 +102,7 @@ class Trial:
         share = killed.completed_per_second / calm.completed_per_second
         broken = [str(one) for one in self.judge.judge()]
         figures = {
-            f"a killed trainer's run starts again, longest of {RECLAIMS}, lease {LEASE_SECONDS:.0f} s": f"{again:.1f} s",
+            f"a killed trainer's run goes on, longest of {RECLAIMS}, lease {LEASE_SECONDS:.0f} s": f"{again:.1f} s",
             "runs completed under one kill a second, of those undisturbed": f"{share:.2f}",
             "memory after that load, of that before": f"{calm.memory_grew:.2f} ({calm.memory_mib:.0f} MiB)",
         }
