@@ -10,7 +10,6 @@ import json
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -158,6 +157,12 @@ def slow_callers() -> list[tuple[bytes, bytes]]:
     return [(request[:cut], request[cut:]) for request, cut in zip(requests, cuts, strict=True)]
 
 
+def connected(port: int) -> int:
+    """How many connections this server has, as the kernel counts them."""
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(line[1].endswith(f":{port:04X}") and line[3] == "01" for line in lines)
+
+
 def p99_beside_slow_callers(
     pool: ProcessPoolExecutor, trigger: Side, rate: float, numbers: Iterator[int]
 ) -> tuple[float, float]:
@@ -167,7 +172,7 @@ def p99_beside_slow_callers(
         for _ in range(SLOW_ROUNDS):
             alone.append(trigger.offer(pool, rate, HALF_SECONDS, numbers).p99)
             held = slow.submit(hold, trigger.port, slow_callers(), int(HALF_SECONDS) + 4)
-            time.sleep(2)  # until all of them are connected
+            eventually(lambda: connected(trigger.port) >= SLOW_CALLERS)
             beside.append(trigger.offer(pool, rate, HALF_SECONDS, numbers).p99)
             print(f"  … beside {held.result()} callers that sent a byte a second")
     return statistics.median(alone), statistics.median(beside)
