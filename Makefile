@@ -37,12 +37,12 @@ bench: development
 bench-trigger: development
 	$(BIN)/python -m tests.bench.trigger
 
-# Breaks the running system: CRASHES at each named point, MINUTES of faults and as long of kills; PROOF=--proof for hours.
+# Breaks the running system: CRASHES at each named point, MINUTES of each load; PARTS=proof for 1,000 kills and more.
 MINUTES ?= 5
 SEED ?= 1
 CRASHES ?= 1
 chaos: development daprd
-	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) --crashes $(CRASHES) $(PROOF)
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) --crashes $(CRASHES) $(if $(PARTS),--parts $(PARTS))
 
 install: $(VENV)/.local
 development: $(VENV)/.development

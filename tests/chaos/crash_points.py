@@ -95,8 +95,8 @@ POINTS = (
     ),
     Point(
         "first-heartbeat", "trainer",
-        Place("oncetune.trainer.heartbeat:renew_lease", returning=False),
-        Place("oncetune.trainer.heartbeat:Heartbeat._renew", counts=_anything),
+        Place("tests.chaos.launcher:beats_first", returning=False),
+        Place("tests.chaos.launcher:beats_first", counts=_anything),
     ),
     Point(
         "artifact-publish", "trainer",

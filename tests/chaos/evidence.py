@@ -26,6 +26,7 @@ class Evidence:
     outbox: list[Row]
     journal: list[Row]
     adapters: dict[str, str]  # "<run>/<attempt>" of every adapter in its place: the hash of its folder
+    leavings: list[Path]  # "<run>/<attempt>.arriving" and "<run>/checkpoints": what attempts work on
 
 
 def gather(database_url: str, artifacts: Path) -> Evidence:
@@ -36,6 +37,11 @@ def gather(database_url: str, artifacts: Path) -> Evidence:
             outbox=select("SELECT * FROM ledger.outbox ORDER BY run_id, position"),
             journal=select(_JOURNAL),
             adapters=_adapters(artifacts),
+            leavings=[
+                path.relative_to(artifacts)
+                for what in ("*.arriving", "checkpoints")
+                for path in artifacts.glob(f"*/{what}")
+            ],
         )
 
 

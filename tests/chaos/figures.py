@@ -24,7 +24,7 @@ class Load:
     """What a load came to: runs a second, and the largest growth of a service's memory between its two ends."""
 
     completed_per_second: float
-    memory_grew: float  # 1.0: it did not
+    memory_grew: float  # 1.0: it did not; kills make new processes, and then it says nothing
     memory_mib: float  # of that service at the end
 
 

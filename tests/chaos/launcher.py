@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +26,11 @@ def publishes(publish: Any, *args: Any) -> None:
 def publishes_the_middle_one(*args: Any) -> None:
     """The same, in the middle of a batch of at least four."""
     publishes(*args)
+
+
+def beats_first(renew: Any, *args: Any) -> Any:
+    """The first statement of an attempt's heartbeat, and its commit."""
+    return renew(*args)
 
 
 class Answers:
@@ -72,6 +78,22 @@ def _count_publishes() -> None:
     relay.take_events, trigger.sidecar_publisher = taking, making
 
 
+def _tell_first_beats() -> None:
+    """Apart from those that follow: an attempt has one heartbeat, and many beats."""
+    from oncetune.trainer.heartbeat import Heartbeat
+
+    renew, begun = Heartbeat._renew, WeakSet[Heartbeat]()
+
+    def renewing(heartbeat: Heartbeat) -> None:
+        if heartbeat in begun:
+            renew(heartbeat)
+        else:
+            begun.add(heartbeat)
+            beats_first(renew, heartbeat)
+
+    Heartbeat._renew = renewing  # type: ignore[method-assign]
+
+
 def main() -> None:
     """Wrap, then run the ordinary command line in this very process."""
     armed, name, *words = sys.argv[1:]
@@ -84,6 +106,8 @@ def main() -> None:
     sleep_below_libfaketime()
     if service == "trigger":
         _count_publishes()
+    elif service == "trainer":
+        _tell_first_beats()
     install(Path(armed), name, service)
     create = oncetune.serve.create_app
     oncetune.serve.create_app = lambda *args, **kwargs: Answers(create(*args, **kwargs))

@@ -139,6 +139,15 @@ def every_completed_run_has_its_one_adapter(case: Case) -> Iterator[str]:
     yield from (f"the adapter {place} belongs to an attempt without a result" for place in adapters)
 
 
+def nothing_is_left_of_the_work_on_an_ended_run(case: Case) -> Iterator[str]:
+    """No adapter on its way, no checkpoint; a cancelled run keeps its newest one for whoever asks for it."""
+    states = {str(run["id"]): run["state"] for run in case.evidence.runs}
+    for path in case.evidence.leavings:
+        state = states.get(path.parts[0])
+        if state in TERMINAL.values() and not (state == "cancelled" and path.name == "checkpoints"):
+            yield f"{path} is still there, and its run is {state}"
+
+
 RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
     every_answer_is_its_run,
     every_run_ended,
@@ -149,4 +158,5 @@ RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
     each_run_ends_once_and_nothing_follows,
     the_journal_never_changed,
     every_completed_run_has_its_one_adapter,
+    nothing_is_left_of_the_work_on_an_ended_run,
 )

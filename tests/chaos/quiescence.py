@@ -11,6 +11,7 @@ from tests.chaos.evidence import gather, journal_rows, read_journal
 from tests.chaos.oracle import Broken, Case, verdict
 from tests.deadline import eventually
 
+_LOOK_EVERY = 10.0  # seconds: a look reads the whole journal, and hours of load make it long
 _UNREST = """
 SELECT (SELECT count(*) FROM ledger.run WHERE state IN ('queued', 'running'))
      + (SELECT count(*) FROM ledger.outbox WHERE confirmed_at IS NULL)
@@ -43,9 +44,13 @@ class Judge:
         self._artifacts = artifacts
         self._client_journal = client_journal
         self._earlier: dict[object, str] = {}
+        self._next_look = 0.0
 
     def look_if_it_answers(self) -> None:
-        """Remember the journal as it is now, unless the database is away."""
+        """Remember the journal as it is now and then, unless the database is away."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_EVERY
         try:
             self._remember(read_journal(self._database_url))
         except psycopg.OperationalError:

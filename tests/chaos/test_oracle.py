@@ -51,6 +51,7 @@ def test_a_faultless_history_has_nothing_broken(history):
     assert verdict(history.case()) == []
 
 
+LEFT = "nothing_is_left_of_the_work_on_an_ended_run"
 COMPLETED = "(SELECT id FROM ledger.run WHERE kb_id = 'completed')"
 
 
@@ -218,7 +219,28 @@ def test_what_is_spoilt_on_the_disk_is_caught(history, spoiling, tmp_path):
     assert history.broken() == {"every_completed_run_has_its_one_adapter"}
 
 
+@pytest.mark.parametrize("what", ["2.arriving/adapter", "checkpoints/1/5"])
+def test_what_a_killed_attempt_left_behind_for_ever_is_caught(history, what, tmp_path):
+    copy = tmp_path / "artifacts"
+    shutil.copytree(history.artifacts, copy)
+    run = next(run for run in history.case().evidence.runs if run["kb_id"] == "completed")
+    (copy / str(run["id"]) / what).mkdir(parents=True)
+    history.artifacts = copy
+
+    assert history.broken() == {LEFT}
+
+
+def test_the_last_checkpoint_of_a_cancelled_run_may_stay(history, tmp_path):
+    copy = tmp_path / "artifacts"
+    shutil.copytree(history.artifacts, copy)
+    run = next(run for run in history.case().evidence.runs if run["kb_id"] == "cancelled")
+    (copy / str(run["id"]) / "checkpoints/1/5").mkdir(parents=True)
+    history.artifacts = copy
+
+    assert history.broken() == set()
+
+
 def test_every_rule_was_broken_by_some_test():
-    proven = {one.values[0] for one in SPOILT}
+    proven = {one.values[0] for one in SPOILT} | {LEFT}
 
     assert proven == {rule.__name__ for rule in RULES}

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -100,6 +100,10 @@ class World:
     def pid(self, program: str) -> int | None:
         """Of the process that runs under this name now; None while it is down."""
         return self.processes.pids().get(program)
+
+    def logs(self, service: str) -> Sequence[Path]:
+        """Of every process that serves it, the older file included."""
+        return [file for name in self.serving(service) for file in (self.folder / "logs").glob(f"{name}.log*")]
 
     def kill(self, program: str, number: signal.Signals = signal.SIGKILL) -> bool:
         """Send a signal; False when nothing runs under that name just now."""

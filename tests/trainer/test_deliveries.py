@@ -65,10 +65,10 @@ def test_one_event_delivered_fifty_times_at_once_to_four_trainers_is_one_claim(e
         with ThreadPoolExecutor(50) as sidecars:
             pairs = [trainer for trainer, _ in zip(cycle(trainers), range(50), strict=False)]
             replies = list(sidecars.map(lambda trainer: _deliver(trainer, event), pairs))
-        outcomes = Counter(line["outcome"] for line in lines.events("event.processed"))
+        offers = Counter(line["offer"] for line in lines.events("event.processed"))
     assert replies == ["SUCCESS"] * 50
-    assert outcomes["ok"] == 1
-    assert outcomes["busy"] + outcomes["duplicate"] == 49
+    assert offers["claimed"] == 1
+    assert offers["busy"] + offers["nothing"] == 49
     assert len(_running(engine(None))) == 1
     started = "SELECT FROM ledger.outbox WHERE type = 'run.started'"
     assert len(rows_of(engine(None), started)) == 1
@@ -84,7 +84,7 @@ def test_a_busy_trainer_answers_success_at_once_and_its_poll_claims_when_it_is_f
     eventually(lambda: _running(owner))
     with captured_lines() as lines:
         assert [_deliver(trainer, event) for event in events.values()] == ["SUCCESS"] * 2
-        assert [line["outcome"] for line in lines.events("event.processed")] == ["busy"] * 2
+        assert [(line["outcome"], line["offer"]) for line in lines.events("event.processed")] == [("ok", "busy")] * 2
     assert len(_running(owner)) == 1
     (tmp_path / "trainer" / "control" / "go").touch()
     eventually(lambda: len(rows_of(owner, "SELECT FROM ledger.run WHERE state = 'completed'")) == 2)

@@ -35,6 +35,6 @@ def receive_run_requested(body: Annotated[bytes, Depends(delivered)], request: R
         except DATABASE_AWAY as error:
             log.warning("event.retry", outcome="retry", reason=type(error).__name__)
             return {"status": Reply.RETRY}
-        outcome = {Offer.CLAIMED: "ok", Offer.BUSY: "busy", Offer.NOTHING: "duplicate"}[offer]
-        log.info("event.processed", outcome=outcome, type=event.type)
+        outcome = "duplicate" if offer is Offer.NOTHING else "ok"
+        log.info("event.processed", outcome=outcome, offer=offer.value, type=event.type)
     return {"status": Reply.SUCCESS}

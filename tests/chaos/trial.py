@@ -1,0 +1,142 @@
+"""What `make chaos` does to a running system, part by part, and the table it prints: see tests/chaos/__main__.py."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.below import offered
+from tests.chaos.client_journal import ClientJournal
+from tests.chaos.crash_points import POINTS, TRAINING_POINTS, Point, Side
+from tests.chaos.crashes import crash
+from tests.chaos.faults import (
+    FAULTS,
+    Fault,
+    kill_a_child,
+    kill_a_process,
+    restart_postgres,
+    stop_a_trainer,
+    wipe_the_broker,
+)
+from tests.chaos.figures import reclaim_seconds, under_load
+from tests.chaos.load import Client, client_of
+from tests.chaos.quiescence import Judge
+from tests.chaos.toy_world import TOY_STORM
+from tests.chaos.under_load import storm
+from tests.chaos.world import LEASE_SECONDS, World
+
+RATE = 1.0  # requests a second: two trainers, often away, keep up, so that healing is not the time of a backlog
+RECLAIMS = 10
+PROOF: dict[Fault, int] = {
+    kill_a_process: 800,
+    kill_a_child: 200,
+    stop_a_trainer: 200,
+    restart_postgres: 50,
+    wipe_the_broker: 20,
+}
+KILLS: tuple[Fault, ...] = (kill_a_process, kill_a_process, kill_a_process, kill_a_child)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: how often something was done, in how many seconds, and what was broken after it."""
+
+    what: str
+    times: int
+    seconds: float
+    healed: float  # the longest time until everything was at rest again
+    broken: list[str]
+
+    def __str__(self) -> str:
+        verdict = "kept" if not self.broken else f"BROKEN {len(self.broken)}: {self.broken[0][:90]}"
+        return f"{self.what:<44}{self.times:>6}{self.seconds:>9.0f} s{self.healed:>9.1f} s   {verdict}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A running system and everything that tries it. Each public method is a part; `seconds` of load where it says."""
+
+    world: World
+    client: Client
+    judge: Judge
+    tell: Callable[[Row], None]
+    seed: int
+    crashes: int  # seeds of each crash point and side
+    seconds: float
+
+    def points(self) -> None:
+        """Each crash point, both sides."""
+        self._crash_at(POINTS)
+
+    def faults(self) -> None:
+        """All that there are, at random."""
+        self._storm("faults", FAULTS + offered(), seed=self.seed, seconds=self.seconds, pause=2.0)
+
+    def kills(self) -> None:
+        """Alone, in quick succession."""
+        self._storm("kills", KILLS, seed=self.seed + 1, seconds=self.seconds, pause=0.9)
+
+    def proof(self) -> None:
+        """Each fault as often as it takes to bound its rate."""
+        for fault, times in PROOF.items():
+            self._storm("proof", (fault,) * times, seed=self.seed + 2 + times, seconds=0, pause=0.9)
+        stale = sum(log.read_text().count('"lease.lost"') for log in self.world.logs("trainer"))
+        self.tell(Row("attempts that noticed that they are zombies", stale, 0, 0, []))
+
+    def costs(self) -> None:
+        """How soon a killed trainer's run goes on, and how much is done under kills."""
+        again = max(reclaim_seconds(self.world, self.client, f"{self.seed}-{number}") for number in range(RECLAIMS))
+        calm, killed = (
+            under_load(self.world, self.client, kills, name=f"{name}-{self.seed}", **self._load()).completed_per_second
+            for name, kills in (("calm", ()), ("killed", KILLS))
+        )
+        what = f"a killed trainer's run goes on, longest of {RECLAIMS}, lease {LEASE_SECONDS:.0f} s: {again:.1f} s"
+        self.tell(Row(what, RECLAIMS, 0, 0, self._broken()))
+        what = f"runs completed under one kill a second, of those undisturbed: {killed / calm:.2f}"
+        self.tell(Row(what, 1, 2 * self.seconds, 0, self._broken()))
+
+    def memory(self) -> None:
+        """What a load without faults leaves in the services."""
+        load = under_load(self.world, self.client, (), name=f"memory-{self.seed}", **self._load())
+        what = f"memory after that load, of that before: {load.memory_grew:.2f} ({load.memory_mib:.0f} MiB)"
+        self.tell(Row(what, 1, self.seconds, 0, self._broken()))
+
+    def training(self) -> None:
+        """Crashes and kills of the real training: needs a toy_world."""
+        self._crash_at(TRAINING_POINTS)
+        self._storm("kills of a toy's training", KILLS, seed=self.seed, seconds=self.seconds, **TOY_STORM)
+
+    def _load(self) -> dict[str, float]:
+        return {"seconds": self.seconds, "per_second": RATE}
+
+    def _broken(self) -> list[str]:
+        return [str(one) for one in self.judge.judge()]
+
+    def _crash_at(self, points: Sequence[Point]) -> None:
+        for point in points:
+            for side in Side:
+                began, seeds = time.monotonic(), range(self.seed, self.seed + self.crashes)
+                healed = max(crash(self.world, self.client, point, side, seed) for seed in seeds)
+                what = f"{point.service} dies {side} {point.name}"
+                self.tell(Row(what, len(seeds), time.monotonic() - began, healed, self._broken()))
+
+    def _storm(self, what: str, faults: tuple[Fault, ...], *, pause: float, **how: Any) -> None:
+        """Random ones under load, see storm; each kind has a line of its own."""
+        told = storm(self.world, self.client, self.judge, faults, pause=(0.3, pause), **{"per_second": RATE} | how)
+        broken = self._broken()
+        answers = ", ".join(f"{count} {answer}" for answer, count in sorted(told.answers.items()))
+        self.tell(Row(f"{what}: {answers}", told.faults.total(), told.seconds, told.healed_seconds, broken))
+        for name, times in sorted(told.faults.items()):
+            self.tell(Row(f"  {name.replace('_', ' ')}", times, told.seconds, told.healed_seconds, broken))
+
+
+@contextmanager
+def trial(world: World, log: Path, tell: Callable[[Row], None], **how: Any) -> Iterator[Trial]:
+    """A client of this world, which keeps its journal in `log`, and a judge. `how`: the seed and so on of a Trial."""
+    with (
+        ClientJournal(log) as journal,
+        client_of(world.trigger_url, world.secrets.gateway_secret, journal) as client,
+    ):
+        yield Trial(world, client, Judge(world.database_url, world.artifacts, log), tell, **how)
