@@ -219,7 +219,7 @@ def test_what_is_spoilt_on_the_disk_is_caught(history, spoiling, tmp_path):
     assert history.broken() == {"every_completed_run_has_its_one_adapter"}
 
 
-@pytest.mark.parametrize("what", ["2.arriving/adapter", "checkpoints/1/5"])
+@pytest.mark.parametrize("what", ["2.arriving", "checkpoints/1/5"])
 def test_what_a_killed_attempt_left_behind_for_ever_is_caught(history, what, tmp_path):
     copy = tmp_path / "artifacts"
     shutil.copytree(history.artifacts, copy)
