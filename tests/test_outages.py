@@ -1,7 +1,7 @@
 """While the database is away, a loop says so once, then once a minute, and says when it is back."""
 
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 
@@ -10,6 +10,8 @@ import pytest
 from oncetune.ledger.leases import StrikeRule
 from oncetune.ledger.outbox import Pace
 from oncetune.logs import Outage
+from oncetune.postgres import DATABASE_AWAY
+from oncetune.trainer.slot import Offer
 from oncetune.trigger.expiry import expire
 from oncetune.trigger.relay import relay
 from oncetune.trigger.sweep import sweep
@@ -99,3 +101,25 @@ def test_a_trainer_tells_an_outage_in_two_lines_whether_it_polls_or_trains(
         [line] = eventually(lambda: lines.events(back))
         assert len(lines.events(away)) == 1
     assert line["tries"] > MANY / 2
+
+
+def test_a_claim_that_a_delivery_made_ends_the_outage_before_the_training_begins(
+    engine, administer, database_url, tmp_path
+):
+    run_id = record(engine("trigger")).run_id
+    (tmp_path / "artifacts" / str(run_id) / "1" / "adapter").mkdir(parents=True)  # the sweep asks about it
+    slow = {"poll_every": timedelta(minutes=1), "lease": timedelta(minutes=1)}
+    with captured_lines() as lines, ExitStack() as running:
+        with database_away(administer, database_url):
+            trainer = running.enter_context(working(database_url, tmp_path, "waits", **slow))
+            eventually(lambda: lines.events("claim.waits"))
+        eventually(lambda: _offered(trainer.slot, run_id))
+        trainer.pid()
+        names = [line["event"] for line in lines.events() if line["event"].startswith(("claim.", "run.claimed"))]
+    assert names == ["claim.waits", "claim.resumed", "run.claimed"]
+
+
+def _offered(slot, run_id) -> bool:
+    with suppress(*DATABASE_AWAY):
+        return slot.offer(run_id) is Offer.CLAIMED
+    return False

@@ -35,6 +35,7 @@ QUICK = {
     "ONCETUNE_TRAINER_RENEW_EVERY": "PT0.5S",
     "ONCETUNE_TRAINER_POLL_EVERY": "PT0.2S",
     "ONCETUNE_TRAINER_PROGRESS_DEADLINE": "PT3S",
+    "ONCETUNE_TRAINER_DISK_GRACE": "PT1S",  # shorter than a disk is full: attempts end of it, too
     "ONCETUNE_TRAINER_CHILD_GRACE": "PT1S",  # that of a child that hangs is spent in full
     "ONCETUNE_TRAINER_SWEEP_EVERY": "PT1S",
     "ONCETUNE_TRIGGER_EXPIRE_EVERY": "PT0.25S",

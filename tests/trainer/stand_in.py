@@ -93,6 +93,9 @@ def train():
         for step in range(1, 101):
             progress(step, 20)
             threading.Event().wait(0.01)
+    elif BEHAVIOUR == "chatters":  # more than any pipe holds
+        for _ in range(100):
+            print("x" * 9_999, file=sys.stderr)
     elif BEHAVIOUR == "repeats":
         while not (CONTROL / "go").exists():
             progress(1, 4)

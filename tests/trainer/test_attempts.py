@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from oncetune.trainer.training_log import THE_REST_IS_MISSING
 from tests.chaos.disks import disk
 from tests.chaos.ground import Part, missing_parts
 from tests.deadline import eventually
@@ -112,20 +113,6 @@ def test_lines_that_are_not_the_protocol_change_nothing(engine, database_url, tm
     assert len(lines.events("child.unreadable_line")) == 9, "one for each line, the huge one included"
 
 
-def test_an_adapter_that_cannot_be_stored_says_so_and_waits_for_the_disk_without_a_strike(
-    engine, database_url, tmp_path
-):
-    record(engine("trigger"))
-    owner = engine(None)
-    (tmp_path / "artifacts").write_text("a file in the place of the folder")
-    with working(database_url, tmp_path, "finishes") as trainer:
-        trainer.go()
-        eventually(lambda: the_types(owner)[-1] == "run.requeued")
-    run, told = the_run(owner), the_trail(owner)[-1].payload
-    assert (run.state, run.strikes, told["reason"]) == ("queued", 0, "not_stored")
-    assert run.available_at > run.started_at
-
-
 @pytest.mark.parametrize("megabytes", [2] * (Part.DISKS not in missing_parts()))
 def test_a_child_that_dies_of_a_full_disk_is_no_strike(engine, database_url, tmp_path, megabytes):
     record(engine("trigger"))
@@ -137,6 +124,15 @@ def test_a_child_that_dies_of_a_full_disk_is_no_strike(engine, database_url, tmp
             trainer.go()
             eventually(lambda: the_run(owner).state == "queued")
     assert (the_run(owner).strikes, the_trail(owner)[-1].payload["reason"]) == (0, "not_stored")
+
+
+def test_a_child_that_prints_for_ever_fills_no_disk_and_is_not_held_up(engine, database_url, tmp_path):
+    run_id, owner = record(engine("trigger")).run_id, engine(None)
+    with working(database_url, tmp_path, "chatters", max_log_bytes=50_000) as trainer:
+        trainer.go()
+        eventually(lambda: the_run(owner).state == "completed")
+    kept = (tmp_path / "artifacts" / str(run_id) / "1" / "training.log").read_bytes()
+    assert kept == (b"x" * 9_999 + b"\n") * 5 + THE_REST_IS_MISSING
 
 
 def test_a_training_program_that_cannot_be_started_is_a_strike_and_not_a_silence(engine, database_url, tmp_path):

@@ -18,7 +18,7 @@ def _child(folder, behaviour, said=lambda _progress: None):
     attempt = folder / "attempt"
     attempt.mkdir()
     start = command(behaviour, folder / "control")
-    return Child(start, attempt, model_cache=folder, grace=GRACE, on_progress=said)
+    return Child(start, attempt, model_cache=folder, grace=GRACE, max_log_bytes=1000, on_progress=said)
 
 
 def _told(folder, name):

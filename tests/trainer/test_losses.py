@@ -53,26 +53,6 @@ def test_a_lost_lease_kills_the_child_and_leaves_nothing_behind(engine, database
     assert (the_run(owner).state, the_run(owner).lease_owner, the_run(owner).attempt) == ("running", "another", 2)
 
 
-def test_what_a_child_finishes_after_its_lease_was_lost_never_becomes_visible(engine, database_url, tmp_path):
-    record(engine("trigger"))
-    owner = engine(None)
-    slow = {"lease": timedelta(minutes=3), "renew_every": timedelta(minutes=1)}
-    with captured_lines() as lines, working(database_url, tmp_path, "finishes", **slow) as trainer:
-        trainer.pid()
-        eventually(lambda: the_run(owner).renewals == 1)
-        trainer.slot.close()
-        _lose(owner, to="another")  # no heartbeat tells of it
-        trainer.go()
-        eventually(lambda: lines.events("lease.lost", outcome="stale", run_id=str(the_run(owner).id), attempt=1))
-    assert trainer.adapters() == []
-    assert (the_run(owner).state, the_run(owner).lease_owner, the_run(owner).artifact_uri) == (
-        "running",
-        "another",
-        None,
-    )
-    assert "run.completed" not in [row.type for row in rows_of(owner, "SELECT type FROM ledger.outbox")]
-
-
 @pytest.mark.parametrize("behaviour", ["waits", "stubborn"])
 def test_told_to_stop_a_trainer_reaps_its_child_and_gives_the_run_back_without_a_strike(
     engine, database_url, tmp_path, behaviour

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from oncetune.artifacts.folder import Published, discard, keep_log, publish_adapter
@@ -20,35 +20,15 @@ from oncetune.ledger.leases import EndReason, Lease, LeaseLost, end_lease, finis
 from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 from oncetune.trainer.checkpoints import clear_checkpoints, plan_checkpoints
-from oncetune.trainer.child import LOG_NAME, Child
+from oncetune.trainer.child import Child
 from oncetune.trainer.heartbeat import Heartbeat, Verdict
+from oncetune.trainer.outcome import Failure, Stopped, Success
 from oncetune.trainer.settings import TrainerSettings
+from oncetune.trainer.training_log import LOG_NAME
 
 LOOK_SECONDS = 0.1
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0  # between two tries to store an adapter
 _ROOM = 1024 * 1024  # bytes: a disk that has no more is full
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The recipe cannot succeed, on any attempt."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """The attempt ended without a result. `reason=None`: the run is not ours any more."""
-
-    reason: EndReason | None
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class Success:
-    """The child finished; its adapter waits in the staging folder."""
-
-    metrics: dict[str, JsonValue]
 
 
 @dataclass
@@ -76,7 +56,7 @@ class Attempt:
                 outcome = self._train(heartbeat)
                 self._checkpoint_step = heartbeat.checkpoint_step
                 if isinstance(outcome, Success):
-                    published, outcome = self._publish(outcome)
+                    published, outcome = self._publish(outcome, heartbeat)
             self._close(outcome, published)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -120,6 +100,7 @@ class Attempt:
             self.folder,
             model_cache=self.settings.model_cache,
             grace=self.settings.child_grace,
+            max_log_bytes=self.settings.max_log_bytes,
             on_progress=heartbeat.tell,
         ) as child:
             log.info("training.started", attempt=self.lease.attempt, pid=child.pid)
@@ -156,25 +137,45 @@ class Attempt:
             return False
         return True
 
-    def _publish(self, success: Success) -> tuple[Published | None, Success | Stopped]:
+    def _publish(self, success: Success, heartbeat: Heartbeat) -> tuple[Published | None, Success | Failure | Stopped]:
+        """Store the adapter; while the disk refuses and the run is ours, again and again for `disk_grace`."""
         adapter = self.folder / "adapter"
         if not adapter.is_dir():
             return None, Stopped(EndReason.CHILD_DIED, "The training ended well and left no adapter")
-        try:
-            published = publish_adapter(self.settings.artifacts, self.lease.run_id, self.lease.attempt, adapter)
-        except OSError as error:
-            return None, Stopped(EndReason.NOT_STORED, f"The adapter could not be stored: {_reason(error)}")
-        return published, success
+        end, pause = time.monotonic() + self.settings.disk_grace.total_seconds(), _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return publish_adapter(self.settings.artifacts, self.lease.run_id, self.lease.attempt, adapter), success
+            except OSError as error:
+                log.warning("adapter.not_stored", attempt=self.lease.attempt, reason=_reason(error))
+                left = end - time.monotonic()
+                if left <= 0:
+                    return None, Stopped(EndReason.NOT_STORED, f"The adapter could not be stored: {_reason(error)}")
+            if self._must_stop_within(min(pause, left), heartbeat):
+                return None, self._judge(None, None, heartbeat.verdict)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _must_stop_within(self, seconds: float, heartbeat: Heartbeat) -> bool:
+        """At once when it must; False after `seconds`."""
+        end = time.monotonic() + seconds
+        while not (self.stop.is_set() or heartbeat.judged.is_set()):
+            if (left := end - time.monotonic()) <= 0:
+                return False
+            heartbeat.judged.wait(min(LOOK_SECONDS, left))
+        return True
 
     def _close(self, outcome: Success | Failure | Stopped, published: Published | None) -> None:
         """Tell the ledger, and again while the database is away: a finished adapter is never thrown away unasked."""
         event_id = new_event_id()
         outage = Outage(away="attempt.not_ended", back="attempt.ends", attempt=self.lease.attempt)
+        unsure = False  # whether a try before did it, and only its answer was lost
         self._keep_log()
         while True:
             try:
                 state = self._tell(outcome, published, event_id)
                 outage.over()
+                if state is None and not unsure:
+                    raise LeaseLost
                 log.info("attempt.ended", attempt=self.lease.attempt, outcome=type(outcome).__name__, state=state)
                 clear_checkpoints(self.settings.artifacts, self.lease.run_id, state)
                 return
@@ -185,6 +186,7 @@ class Attempt:
                 return
             except DATABASE_AWAY as error:
                 outage.goes_on(error)
+                unsure = True
                 if self.stop.is_set() and not isinstance(outcome, Success):
                     return  # told to stop: the lease expires by itself
                 time.sleep(1)
@@ -231,5 +233,7 @@ class Attempt:
 
 
 def _reason(error: OSError) -> str:
-    """What the system said; shutil.Error, which speaks for several files, has no `strerror`."""
+    """What the system said; shutil.Error speaks for several files: of the first one."""
+    if isinstance(error, shutil.Error):
+        return str(error.args[0][0][2])[:300]
     return error.strerror or str(error)[:300]

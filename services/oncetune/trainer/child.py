@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from oncetune.contracts.progress import Finished, Progress, Refused, child_line
 from oncetune.logs import log
+from oncetune.trainer.training_log import LOG_NAME, keep_output
 
-LOG_NAME = "training.log"
 MAX_LINE = 64 * 1024
 # glibc would give the large temporaries of a CPU step back to the kernel each time: 1.6 times slower without these.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
@@ -48,23 +48,35 @@ class Child(AbstractContextManager["Child"]):
         *,
         model_cache: Path,
         grace: timedelta,
+        max_log_bytes: int,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._grace = grace.total_seconds()
         self._on_progress = on_progress
         self.result: Finished | Refused | None = None
-        with (folder / LOG_NAME).open("wb") as training_log:
+        with ExitStack() as opened:
+            training_log = opened.enter_context((folder / LOG_NAME).open("wb", buffering=0))
             self._process = subprocess.Popen(
                 [*command, str(folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=training_log,
+                stderr=subprocess.PIPE,
                 env=child_environment(model_cache),
                 start_new_session=True,
             )
+            opened.pop_all()  # the thread closes it
         assert self._process.stdout is not None
+        assert self._process.stderr is not None
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), name="child", daemon=True)
+        self._keeper = threading.Thread(
+            target=keep_output,
+            args=(self._process.stderr, training_log),
+            kwargs={"limit": max_log_bytes},
+            name="training-log",
+            daemon=True,
+        )
         self._reader.start()
+        self._keeper.start()
 
     @property
     def pid(self) -> int:
@@ -92,7 +104,8 @@ class Child(AbstractContextManager["Child"]):
                 log.warning("child.stubborn", pid=self._process.pid)
         self._signal(signal.SIGKILL)  # descendants that the child left behind, too
         self._process.wait()
-        self._reader.join(self._grace)
+        for thread in (self._reader, self._keeper):
+            thread.join(self._grace)
         assert self._process.stdin is not None
         self._process.stdin.close()
 

@@ -32,6 +32,8 @@ class TrainerSettings(ServiceSettings):
     poll_every: timedelta = timedelta(seconds=1)  # a message may be lost, the poll may not
     outage_grace: timedelta = timedelta(minutes=10)  # how long a child trains on while the database is away
     progress_deadline: timedelta = timedelta(minutes=30)  # a child that gets no further hangs; loading is one step
+    disk_grace: timedelta = timedelta(minutes=10)  # how long a finished adapter waits for a disk that refuses it
+    max_log_bytes: Annotated[int, Field(ge=0)] = 10 * 1024 * 1024  # of what one attempt's child prints
     child_grace: timedelta = timedelta(seconds=5)  # between SIGTERM and SIGKILL of the child
     # A checkpoint holds adapter and optimizer (33 MB at rank 8); they never take more than a twentieth of the time.
     checkpoint_every: timedelta = timedelta(seconds=30)  # PT0S: after every step

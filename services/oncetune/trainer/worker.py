@@ -52,6 +52,7 @@ class Worker(AbstractContextManager["Worker"]):
                 log.exception("claim.broken")
             else:
                 if lease is not None:
+                    outage.over()  # the claim of a delivery is an answer, too
                     self._attempt(lease)
 
     def _sweep_now_and_then(self) -> None:
