@@ -23,7 +23,7 @@ MANY = 5  # tries; each was a line
 LOOPS = {
     "relay": partial(relay, publish=lambda *_: None, pace=Pace(), wake=threading.Event()),
     "expiry": partial(expire, rule=StrikeRule()),
-    "sweep": partial(sweep, outbox_kept=timedelta(days=7)),
+    "sweep": partial(sweep, outbox_kept=timedelta(days=7), batch=1000),
 }
 
 
