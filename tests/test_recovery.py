@@ -36,7 +36,8 @@ from tests.trigger.asked import ask, document
 
 PROMISED_SECONDS = 5
 CALLERS = 12  # more than there are connections
-OUTLASTS_TCP = 14  # seconds; unanswered bytes would be sent again after 6.6, 13.2 and 26.4 (tcp_user_timeout ends that)
+# Seconds: without tcp_user_timeout, what is not answered would be sent again after about 6.6, 13.2 and 26.4 of them.
+OUTLASTS_TCP = 14
 Outage = AbstractContextManager[None]
 
 
@@ -85,8 +86,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @contextmanager
 def restarted(server: Server, _line: object = None) -> Iterator[None]:
     server.stop()
-    yield
-    server.start()
+    try:
+        yield
+    finally:
+        server.start()
 
 
 @contextmanager
