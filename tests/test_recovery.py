@@ -19,7 +19,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
-from oncetune.local.postgres_server import Cluster, cluster_of, forget, start_postgres
+from oncetune.local.cluster import Cluster, cluster_of, forget
+from oncetune.local.postgres_server import start_postgres
 from oncetune.local.preflight import prepare_folder
 from oncetune.local.processes import Processes
 from oncetune.local.signals import Signals
