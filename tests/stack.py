@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from oncetune.cli.client import Client
+from oncetune.local.cluster import forget
 from oncetune.local.delivery import Delivery
-from oncetune.local.postgres_server import forget
 from oncetune.local.up import Stack, StackSettings, running_stack
 from tests.deadline import eventually
 from tests.training.toy import make_toy_model

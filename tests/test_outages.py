@@ -1,4 +1,4 @@
-"""While the database is away, a loop says so once, then once a minute, and says when it is back."""
+"""While the database is away, a loop says so once, then once a minute, and says when it is back; so do all requests."""
 
 import threading
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,13 +19,15 @@ from tests.deadline import eventually
 from tests.ledger.given import record
 from tests.loglines import captured_lines
 from tests.outage import counted_connects, database_away
+from tests.serving import serving, signed
 from tests.trainer.working import working
+from tests.trigger.asked import ask, document
 
 MANY = 5  # tries; each was a line
 LOOPS = {
     "relay": partial(relay, publish=lambda *_: None, pace=Pace(), wake=threading.Event()),
     "expiry": partial(expire, rule=StrikeRule()),
-    "sweep": partial(sweep, outbox_kept=timedelta(days=7)),
+    "sweep": partial(sweep, outbox_kept=timedelta(days=7), batch=1000),
 }
 
 
@@ -80,6 +82,19 @@ def test_a_loop_of_trigger_tells_an_outage_in_two_lines_however_often_it_tries(e
             eventually(lambda expected=outages: len(lines.events(f"{name}.resumed")) == expected)
             assert len(lines.events(f"{name}.waits")) == outages
     assert all(line["tries"] > MANY / 2 for line in lines.events(f"{name}.resumed")), "it tried on, silently"
+
+
+def test_requests_tell_an_outage_in_two_lines_however_many_meet_it(monkeypatch, administer, database_url):
+    with captured_lines() as lines, serving(monkeypatch, "trigger", "status", database_url=database_url) as client:
+        for outages in (1, 2):
+            with database_away(administer, database_url):
+                for number in range(MANY):
+                    assert ask(client, document(f"kb {number}")).status_code == 503
+                    assert client.get("/runs", headers=signed()).status_code == 503
+            assert client.get("/runs", headers=signed()).status_code == 200
+            [away, back] = (lines.events(f"database.{word}") for word in ("away", "back"))
+            assert (len(away), len(back)) == (outages, outages)
+            assert back[-1]["tries"] == 2 * MANY
 
 
 @pytest.mark.parametrize(

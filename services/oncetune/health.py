@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 CHECK_SECONDS = 2.0
+PATHS = ("/live", "/ready", "/health")
 Detail = dict[str, object]
 
 

@@ -6,6 +6,7 @@ fields whose name speaks of a secret are masked here as the last line of defence
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,9 +84,9 @@ def about(**fields: object) -> Iterator[None]:
 
 
 class Outage:
-    """What one loop says of a thing that is away: a line when it goes, one a minute meanwhile, one when it is back.
+    """What a loop, or all requests, say of what is away: a line when it goes, one a minute, one when it is back.
 
-    `away` and `back` are the names of these lines, `fields` stand in each. One thread uses it.
+    `away` and `back` are the names of these lines, `fields` stand in each. Any thread may use it.
     """
 
     def __init__(
@@ -105,24 +106,28 @@ class Outage:
         self._since: float | None = None
         self._told = 0.0
         self._tries = 0
+        self._lock = threading.Lock()
 
     def goes_on(self, error: Exception) -> None:
         """A try failed because it is away."""
-        now = self._clock()
-        self._tries += 1
-        if self._since is None:
-            self._since = now
-        elif now - self._told < self._again_after:
-            return
-        self._told = now
-        log.warning(self._away, reason=type(error).__name__, **self._counts(now), **self._fields)
+        with self._lock:
+            now = self._clock()
+            self._tries += 1
+            if self._since is None:
+                self._since = now
+            elif now - self._told < self._again_after:
+                return
+            self._told = now
+            log.warning(self._away, reason=type(error).__name__, **self._counts(now), **self._fields)
 
     def over(self) -> None:
         """A try came through; says nothing unless it was away."""
-        if self._since is None:
+        if self._since is None:  # nearly always, and then nobody waits for the lock
             return
-        log.info(self._back, **self._counts(self._clock()), **self._fields)
-        self._since, self._tries = None, 0
+        with self._lock:
+            if self._since is not None:
+                log.info(self._back, **self._counts(self._clock()), **self._fields)
+            self._since, self._tries = None, 0
 
     def _counts(self, now: float) -> dict[str, float | int]:
         return {"away_seconds": round(now - (self._since or now), 1), "tries": self._tries}

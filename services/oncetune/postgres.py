@@ -15,14 +15,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session
 
-# Below a third of the default lease of 30 s: a cut line is noticed while the lease can still be saved.
-_DETECT_CUT_LINE = {
-    "connect_timeout": "5",
-    "keepalives_idle": "3",
-    "keepalives_interval": "2",
-    "keepalives_count": "2",
-    "tcp_user_timeout": "8000",
-}
+# Below a third of the default lease of 30 s: a cut line is noticed while the lease can still be saved, and the server
+# ends the session of a client that vanished, with its locks, as soon. On a Unix socket they mean nothing.
+_KEEPALIVE = {"keepalives_idle": 3, "keepalives_interval": 2, "keepalives_count": 2}
+_UNANSWERED = {"tcp_user_timeout": 8000}  # milliseconds, to both ends
+_OF_CLIENT = {"connect_timeout": 5} | _KEEPALIVE | _UNANSWERED
+_OF_SERVER = {f"tcp_{name}": value for name, value in _KEEPALIVE.items()} | _UNANSWERED
 
 
 def sqlalchemy_url(database_url: str) -> str:
@@ -44,8 +42,9 @@ def connect(
     TimeoutError after 5 s. `role=None` keeps the login's own rights (migrations, tests).
     """
     limits = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
-    options = "-c timezone=UTC -c idle_in_transaction_session_timeout=30000"
-    options += "".join(f" -c {name}={int(limit.total_seconds() * 1000)}" for name, limit in limits.items())
+    session = {"timezone": "UTC", "idle_in_transaction_session_timeout": 30000, **_OF_SERVER}
+    session |= {name: int(limit.total_seconds() * 1000) for name, limit in limits.items()}
+    options = " ".join(f"-c {name}={value}" for name, value in session.items())
     pool: dict[str, Any] = (
         {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800}
         if pool_size
@@ -55,7 +54,7 @@ def connect(
         sqlalchemy_url(database_url),
         hide_parameters=True,  # an error's text goes to the log, and a parameter may hold rows of a dataset
         **pool,
-        connect_args=_DETECT_CUT_LINE
+        connect_args=_OF_CLIENT
         | {"options": options, "application_name": f"{role or 'oncetune'}", "autocommit": False},
     )
 

@@ -20,7 +20,8 @@ from sqlalchemy import text
 
 from oncetune import health
 from oncetune.contracts.topics import app_id
-from oncetune.dapr import RequireAppToken
+from oncetune.dapr import DELIVERY_PATHS, RequireAppToken
+from oncetune.gateway.crowd import BoundedCrowd
 from oncetune.gateway.errors import answer_refusals
 from oncetune.gateway.http1 import Http1
 from oncetune.gateway.openapi import describe_api
@@ -47,7 +48,9 @@ def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = modules[0].SETTINGS[0]().threads
+        settings = modules[0].SETTINGS[0]()
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
+        app.state.requests = settings.requests
         with ExitStack() as services:
             for module in modules:
                 services.enter_context(module.running(app))
@@ -71,6 +74,7 @@ def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
         module.mount(app, dapr)
     app.state.port = port
     app.state.app_token = _app_token()
+    app.add_middleware(BoundedCrowd, free=(*health.PATHS, *DELIVERY_PATHS))
     app.add_middleware(RequireAppToken, token=app.state.app_token)
     return app
 

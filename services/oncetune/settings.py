@@ -17,3 +17,5 @@ class ServiceSettings(BaseSettings):
     )
     # Of the routes of a process; trigger and status have as many connections for them each, and a few for loops.
     threads: Annotated[int, Field(ge=2, le=100, validation_alias="ONCETUNE_THREADS")] = 10
+    # In work at once, whether they have a thread yet or not; each may hold a body of DPO_MAX_DATASET_SIZE_MB.
+    requests: Annotated[int, Field(ge=10, le=100_000, validation_alias="ONCETUNE_REQUESTS")] = 1000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from oncetune.local.postgres_server import Cluster
+from oncetune.local.cluster import Cluster
 from oncetune.local.sidecar import HOST, Broker
 from tests.chaos.clocks import Clock, clock, find_libfaketime, sweep_shared_memory
 from tests.chaos.deliveries import DeliveryProxy

@@ -77,7 +77,7 @@ def _journals(owner: Engine) -> None:
     with transaction(owner) as session:
         append_events(session, [open_envelope(event.document) for event in taken])
     with transaction(owner) as session:
-        confirm_events(session)
+        confirm_events(session, limit=500)
 
 
 def write_history(owner: Engine, history: History) -> None:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import psycopg
 
+from oncetune.local.cluster import Cluster, cluster_of, forget
 from oncetune.local.credentials import Credentials, credentials
 from oncetune.local.delivery import await_sidecar, choose_parts, sidecar_program, start_broker
-from oncetune.local.postgres_server import Cluster, cluster_of, forget, start_postgres
+from oncetune.local.postgres_server import start_postgres
 from oncetune.local.preflight import answers, free_ports, prepare_folder
 from oncetune.local.processes import Processes, Program
 from oncetune.local.sidecar import HOST, Broker, SidecarPorts, app_environment, daprd_environment

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from oncetune.local.up import Stack
+from tests.serving import SECRET as SERVERS_SECRET
 from tests.stack import ROWS, program_environment, shared_toy_model, toy_stack
 
 Oncetune = Callable[..., subprocess.CompletedProcess[str]]
+Doctor = Callable[..., tuple[int, dict[str, dict[str, str]]]]
 Preflight = Callable[..., tuple[int, dict[str, dict[str, str]], dict[str, str]]]
 SECRET = "0f3b9a6d27c14e58" * 3
 REGISTER_SECRET = "77aa41be90c2d3f5" * 3
@@ -81,3 +83,17 @@ def preflight(oncetune: Oncetune, whole: dict[str, str]) -> Preflight:
         return told.returncode, {check["name"]: check for check in document["checks"]}, document["environment"]
 
     return look
+
+
+@pytest.fixture
+def doctor(oncetune: Oncetune) -> Doctor:
+    """Examine a URL: the exit code, and each check by its name."""
+
+    def examine(url: object, *words: str, secret: str = SERVERS_SECRET, **settings: str) -> tuple[int, dict[str, Any]]:
+        settings = {"DPO_GATEWAY_SHARED_SECRET": secret, **settings} if secret else settings
+        told = oncetune("doctor", "--url", str(url), "--json", *words, **settings)
+        assert "Traceback" not in told.stderr
+        assert not secret or secret not in told.stdout + told.stderr
+        return told.returncode, {check["name"]: check for check in json.loads(told.stdout)["checks"]}
+
+    return examine

@@ -1,19 +1,16 @@
 """`oncetune doctor`: each thing is really broken once, and the table says so and what to do."""
 
 import hashlib
-import json
-import time
 from collections.abc import Callable, Iterator
-from email.utils import formatdate
-from typing import Any
 
 import httpx
 import pytest
 from dapr.conf import settings  # the SDK has read the environment when it was imported
 from sqlalchemy import Engine
 
-from tests.cli.conftest import Oncetune
-from tests.cli.small_server import HEALTHY, OPENAPI, SmallServer, dripping_server, small_server
+from tests.cli.conftest import Doctor, Oncetune
+from tests.cli.diagnosis import failing, states
+from tests.cli.small_server import SmallServer, small_server
 from tests.deadline import eventually
 from tests.outage import database_away
 from tests.serving import SECRET, free_port, serving
@@ -21,38 +18,12 @@ from tests.trigger.asked import ask, recorded
 
 OTHER = "another-secret-than-the-server-has"
 FINGERPRINT = hashlib.sha256(SECRET.encode()).hexdigest()[:8]
-Doctor = Callable[..., tuple[int, dict[str, dict[str, str]]]]
-
-
-@pytest.fixture
-def doctor(oncetune: Oncetune) -> Doctor:
-    """Examine a URL: the exit code, and each check by its name."""
-
-    def examine(url: object, *words: str, secret: str = SECRET, **settings: str) -> tuple[int, dict[str, Any]]:
-        settings = {"DPO_GATEWAY_SHARED_SECRET": secret, **settings} if secret else settings
-        told = oncetune("doctor", "--url", str(url), "--json", *words, **settings)
-        assert "Traceback" not in told.stderr
-        assert not secret or secret not in told.stdout + told.stderr
-        return told.returncode, {check["name"]: check for check in json.loads(told.stdout)["checks"]}
-
-    return examine
 
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[httpx.Client]:
     with serving(monkeypatch, "trigger", "status", database_url=database_url) as running:
         yield running
-
-
-def states(checks: dict[str, dict[str, str]]) -> dict[str, str]:
-    return {name: check["state"] for name, check in checks.items()}
-
-
-def failing(checks: dict[str, dict[str, str]]) -> set[str]:
-    """The checks that failed; each of them says what to do."""
-    failed = {name: check for name, check in checks.items() if check["state"] == "FAIL"}
-    assert all(check["remedy"] for check in failed.values())
-    return set(failed)
 
 
 def test_a_deployment_that_is_well_passes_every_check_and_nothing_is_recorded(
@@ -107,49 +78,6 @@ def test_a_secret_that_is_none_fails_and_the_rest_is_looked_at(
     assert states(checks)["dry run"] == states(checks)["runs"] == "unknown"
 
 
-def test_a_server_that_is_away_fails_and_nothing_else_is_guessed(doctor: Doctor) -> None:
-    code, checks = doctor(f"http://127.0.0.1:{free_port()}")
-    assert code == 1
-    assert failing(checks) == {"health"}
-    assert set(states(checks).values()) == {"FAIL", "unknown"}
-
-
-@pytest.mark.parametrize(
-    ("answer", "headers", "words"),
-    [
-        ((200, "<html>Welcome</html>"), {}, "text/html"),
-        ((200, []), {}, "not this service"),
-        ((200, "[" * 100_000), {}, "not this service"),
-        ((302, ""), {"location": "https://elsewhere.example"}, "https://elsewhere.example"),
-        ((404, {"detail": "Nothing here"}), {}, "Nothing here"),
-    ],
-)
-def test_another_kind_of_server_is_told_and_is_sent_nothing_more(
-    doctor: Doctor, answer: tuple[int, Any], headers: dict[str, str], words: str
-) -> None:
-    with small_server(SmallServer({"/health": answer}, headers=headers)) as server:
-        code, checks = doctor(server.url)
-    assert code == 1
-    assert failing(checks) == {"health"}
-    assert words in checks["health"]["words"]
-    assert server.asked == ["GET /health"]
-
-
-def test_a_server_that_never_ends_its_headers_is_given_up(doctor: Doctor) -> None:
-    with dripping_server() as url:
-        code, checks = doctor(url)
-    assert code == 1
-    assert failing(checks) == {"health"}
-    assert "no whole answer within 10 s" in checks["health"]["words"]
-
-
-def test_times_that_no_calendar_holds_are_a_dash(doctor: Doctor) -> None:
-    told = HEALTHY | {"registration": {"state": "registered", "registered_until": 1e300}}
-    with small_server(SmallServer({"/health": (200, told)})) as server:
-        _, checks = doctor(server.url)
-    assert checks["registration"]["words"] == "registered until -"
-
-
 @pytest.mark.parametrize(("status", "state"), [(204, "ok"), (500, "FAIL")])
 def test_a_sidecar_that_does_not_answer_fails_its_check_and_the_service_stays_healthy_and_ready(
     monkeypatch: pytest.MonkeyPatch, database_url: str, doctor: Doctor, status: int, state: str
@@ -161,46 +89,6 @@ def test_a_sidecar_that_does_not_answer_fails_its_check_and_the_service_stays_he
             code, checks = doctor(client.base_url)
             assert client.get("/ready").status_code == 200
     assert (code, checks["sidecar"]["state"], checks["health"]["state"]) == (int(state == "FAIL"), state, "ok")
-
-
-@pytest.mark.parametrize(("seconds", "state"), [(-3600, "warn"), (45, "warn"), (20, "ok")])
-def test_a_clock_that_is_more_than_half_a_minute_off_is_a_warning(doctor: Doctor, seconds: int, state: str) -> None:
-    date = formatdate(time.time() + seconds, usegmt=True)
-    with small_server(SmallServer({"/health": (200, HEALTHY)}, date=date)) as server:
-        _, checks = doctor(server.url)
-    assert checks["clock"]["state"] == state
-    assert (abs(seconds) > 30) == ("behind" in checks["clock"]["words"] or "ahead" in checks["clock"]["words"])
-
-
-def test_a_date_that_is_none_leaves_the_clock_unknown(doctor: Doctor) -> None:
-    with small_server(SmallServer({"/health": (200, HEALTHY)}, date="yesterday")) as server:
-        _, checks = doctor(server.url)
-    assert states(checks)["clock"] == "unknown"
-
-
-def test_a_server_that_knows_no_dry_run_is_never_asked_for_one(doctor: Doctor) -> None:
-    other = {"paths": {"/trigger-finetune": {"post": {"parameters": [{"name": "other"}]}}}}
-    with small_server(SmallServer({"/health": (200, HEALTHY), "/openapi.json": (200, other)})) as server:
-        _, checks = doctor(server.url)
-    assert states(checks)["dry run"] == states(checks)["unsigned trigger"] == "unknown"
-    assert not [asked for asked in server.asked if asked.startswith("POST")]
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        ({"status": "valid", "dataset_rows": 1, "dataset_sha256": "0" * 64}, None),
-        ({"run_id": "a-run", "status": "queued"}, "a-run"),
-    ],
-)
-def test_a_trigger_that_asks_for_no_signature_fails(doctor: Doctor, answer: dict[str, Any], words: str | None) -> None:
-    served = {"/health": (200, HEALTHY), "/openapi.json": (200, OPENAPI), "/trigger-finetune": (200, answer)}
-    with small_server(SmallServer(served | {"/runs": (200, {"runs": []})})) as server:
-        code, checks = doctor(server.url)
-    assert code == 1
-    assert {"unsigned trigger", "forged trigger"} <= failing(checks)
-    assert ("dry run" in failing(checks)) == (words is not None)
-    assert (words or "valid") in checks["dry run"]["words"]
 
 
 def test_a_database_that_is_away_fails_and_the_secret_is_still_compared(

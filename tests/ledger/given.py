@@ -16,6 +16,8 @@ MINUTE = timedelta(minutes=1)
 NOTHING = timedelta(0)
 ROWS = pack_rows([PreferencePair(prompt="What is 1 + 1?", chosen="Two.", rejected="Three.")])
 
+ADAPTER = {"artifact_uri": "file:///adapter", "adapter_sha256": "a" * 64, "metrics": {"loss": 0.5}}
+
 
 def wanted(kb_id: str = "kb", user_id: str = "ann", rows: PackedRows = ROWS) -> RunRequest:
     recipe = TrainingRecipe(base_model="toy", dataset_sha256=rows.sha256)
@@ -56,6 +58,16 @@ def change(owner: Engine, sql: str, **parameters: object) -> None:
 def rows_of(owner: Engine, sql: str, **parameters: object) -> list[Row]:
     with transaction(owner) as session:
         return list(session.execute(text(sql), parameters).all())
+
+
+def run_of(owner: Engine, run_id: UUID) -> Row:
+    return rows_of(owner, "SELECT * FROM ledger.run WHERE id = :id", id=run_id)[0]
+
+
+def trail_of(owner: Engine, run_id: UUID) -> list[tuple[int, str]]:
+    """Position and type of each event that the ledger wrote, in their order."""
+    trail = rows_of(owner, "SELECT position, type FROM ledger.outbox WHERE run_id = :id ORDER BY position", id=run_id)
+    return [(row.position, row.type) for row in trail]
 
 
 def count(owner: Engine, table: str) -> int:

@@ -10,25 +10,10 @@ from sqlalchemy import text
 from oncetune.contracts.progress import Progress
 from oncetune.contracts.run import RunState
 from oncetune.ledger.leases import EndReason, LeaseLost, StrikeRule, end_lease, finish_run, renew_lease
-from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
-from tests.ledger.given import MINUTE, NOTHING, change, claim, record, rows_of
+from tests.ledger.given import ADAPTER, MINUTE, NOTHING, change, claim, record, rows_of, run_of, trail_of
 
 RULE = StrikeRule(max_strikes=2)
-ADAPTER = {"artifact_uri": "file:///adapter", "adapter_sha256": "a" * 64, "metrics": {"loss": 0.5}}
-
-
-def _run(engine, run_id):
-    with transaction(engine) as session:
-        return session.execute(text("SELECT * FROM ledger.run WHERE id = :id"), {"id": run_id}).one()
-
-
-def _trail(engine, run_id):
-    with transaction(engine) as session:
-        rows = session.execute(
-            text("SELECT position, type FROM ledger.outbox WHERE run_id = :id ORDER BY position"), {"id": run_id}
-        )
-        return [(row.position, row.type) for row in rows]
 
 
 def _expire(engine, lease):
@@ -61,7 +46,7 @@ def test_a_worker_that_lost_its_lease_cannot_finish_the_run(engine):
     with pytest.raises(LeaseLost), transaction(trainer) as session:
         renew_lease(session, slow, progress=None, as_event=False)
     assert _end(trainer, slow, EndReason.CHILD_DIED) is None
-    assert _run(owner, run_id).lease_owner == "quick"
+    assert run_of(owner, run_id).lease_owner == "quick"
 
 
 def test_a_repeated_finish_is_success_by_its_own_event_id_and_writes_one_event(engine):
@@ -71,7 +56,7 @@ def test_a_repeated_finish_is_success_by_its_own_event_id_and_writes_one_event(e
     for _ in range(2):
         with transaction(trainer) as session:
             assert finish_run(session, lease, event_id=event_id, state="completed", **ADAPTER) is RunState.COMPLETED
-    assert [kind for _, kind in _trail(engine(None), run_id)] == ["run.requested", "run.started", "run.completed"]
+    assert [kind for _, kind in trail_of(engine(None), run_id)] == ["run.requested", "run.started", "run.completed"]
     with pytest.raises(LeaseLost), transaction(trainer) as session:
         finish_run(session, lease, event_id=uuid4(), state="failed", error={"code": "late", "message": "late"})
 
@@ -176,17 +161,17 @@ def test_only_the_runs_own_faults_are_strikes_and_enough_of_them_fail_it(engine)
     never_renewed = again()
     _expire(owner, never_renewed)
     assert _end(trainer, never_renewed, EndReason.EXPIRED) is RunState.QUEUED
-    assert _run(owner, run_id).strikes == 0
+    assert run_of(owner, run_id).strikes == 0
     renewed = again()
     with transaction(trainer) as session:
         renew_lease(session, renewed, progress=None, as_event=False)
     _expire(owner, renewed)
     assert _end(trainer, renewed, EndReason.EXPIRED) is RunState.QUEUED
-    assert _run(owner, run_id).strikes == 1
+    assert run_of(owner, run_id).strikes == 1
     assert _end(trainer, again(), EndReason.CHILD_DIED) is RunState.FAILED
-    ended = _run(owner, run_id)
+    ended = run_of(owner, run_id)
     assert (ended.strikes, ended.error["code"]) == (2, "attempts_exhausted")
-    assert [position for position, _ in _trail(owner, run_id)] == list(range(1, ended.position + 1))
+    assert [position for position, _ in trail_of(owner, run_id)] == list(range(1, ended.position + 1))
 
 
 def test_a_live_lease_cannot_be_expired(engine):
@@ -206,41 +191,6 @@ def test_no_lease_expires_in_the_first_lease_after_the_database_started(engine):
         renew_lease(session, lease, progress=None, as_event=False)  # its trainer lives and goes first
 
 
-def test_a_cancel_ends_a_queued_run_at_once_and_a_running_one_at_its_next_heartbeat(engine):
-    trigger, trainer, owner = engine("trigger"), engine("trainer"), engine(None)
-    queued = record(trigger, "queued").run_id
-    for _ in range(2):
-        with transaction(trigger) as session:
-            request_cancel(session, queued, requested_by="ann")
-    assert _run(owner, queued).state == "cancelled"
-    assert [kind for _, kind in _trail(owner, queued)] == ["run.requested", "run.cancelled"]
-
-    running = record(trigger, "running").run_id
-    lease = claim(trainer, run_id=running)
-    with transaction(trigger) as session:
-        request_cancel(session, running, requested_by="ann")
-    with transaction(trainer) as session:
-        assert renew_lease(session, lease, progress=None, as_event=False) is True
-    assert _end(trainer, lease, EndReason.CANCELLED) is RunState.CANCELLED
-    assert [kind for _, kind in _trail(owner, running)] == [
-        "run.requested", "run.started", "run.cancel_requested", "run.cancelled",
-    ]  # fmt: skip
-
-
-def test_a_completed_adapter_wins_over_a_cancel_and_a_failure_does_not(engine):
-    trigger, trainer = engine("trigger"), engine("trainer")
-    for kb_id, result, state in (
-        ("won", {"state": "completed", **ADAPTER}, RunState.COMPLETED),
-        ("lost", {"state": "failed", "error": {"code": "x", "message": "x"}}, RunState.CANCELLED),
-    ):
-        run_id = record(trigger, kb_id).run_id
-        lease = claim(trainer, run_id=run_id)
-        with transaction(trigger) as session:
-            request_cancel(session, run_id, requested_by="ann")
-        with transaction(trainer) as session:
-            assert finish_run(session, lease, event_id=uuid4(), **result) is state
-
-
 def test_progress_is_kept_with_the_run_and_numbered_only_when_it_is_an_event(engine):
     run_id = record(engine("trigger")).run_id
     trainer, owner = engine("trainer"), engine(None)
@@ -248,24 +198,9 @@ def test_progress_is_kept_with_the_run_and_numbered_only_when_it_is_an_event(eng
     for step, as_event in ((1, False), (2, True), (3, False)):
         with transaction(trainer) as session:
             renew_lease(session, lease, progress=Progress(step=step, steps=9, loss=float("nan")), as_event=as_event)
-    run = _run(owner, run_id)
+    run = run_of(owner, run_id)
     assert (run.progress["step"], run.progress["loss"], run.position) == (3, None, 3)
-    assert _trail(owner, run_id)[-1] == (3, "run.progress")
-
-
-def test_racing_cancel_and_release_never_leave_a_queued_run_that_nobody_cancels(engine):
-    trigger, trainer, owner = engine("trigger"), engine("trainer"), engine(None)
-    with ThreadPoolExecutor(2) as both:
-        for number in range(60):
-            run_id = record(trigger, f"kb{number}").run_id
-            lease = claim(trainer, run_id=run_id)
-
-            def cancel(run_id=run_id):
-                with transaction(trigger) as session:
-                    request_cancel(session, run_id, requested_by="ann")
-
-            list(both.map(lambda act: act(), (cancel, lambda lease=lease: _end(trainer, lease, EndReason.RELEASED))))
-            assert _run(owner, run_id).state == "cancelled"
+    assert trail_of(owner, run_id)[-1] == (3, "run.progress")
 
 
 def test_a_run_that_came_back_waits_behind_those_that_were_due_before_it(engine):

@@ -29,7 +29,7 @@ def _take(engine, pace=PACE):
 
 def _confirm(engine):
     with transaction(engine) as session:
-        return confirm_events(session)
+        return confirm_events(session, limit=99)
 
 
 def _backlog(engine, pace=PACE):

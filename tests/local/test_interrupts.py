@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from oncetune.local.postgres_server import forget
+from oncetune.local.cluster import forget
 from tests.deadline import eventually
 from tests.local.programs import carrying
 from tests.stack import program_environment

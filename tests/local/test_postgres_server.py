@@ -11,7 +11,8 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from oncetune.local.postgres_server import SYSTEM_FOLDER, Cluster, cluster_of, forget, start_postgres
+from oncetune.local.cluster import SYSTEM_FOLDER, Cluster, cluster_of, forget
+from oncetune.local.postgres_server import start_postgres
 from oncetune.local.preflight import CannotStart, prepare_folder
 from oncetune.local.processes import Processes
 from oncetune.local.signals import Signals

@@ -127,7 +127,7 @@ def test_what_no_sidecar_would_send_is_kept_cut(status, engine):
 
 
 def test_an_absent_database_is_a_retry_for_each_entry_that_could_be_read(
-    status, engine, database_url, administer, outcomes
+    status, engine, database_url, administer, outcomes, caplog
 ):
     event, bad = progress_event(), progress_event() | {"source": 7}
     name = make_url(database_url).database
@@ -137,6 +137,8 @@ def test_an_absent_database_is_a_retry_for_each_entry_that_could_be_read(
     assert deliver(status, RUN_REQUESTED, json.dumps(event).encode()) == {"status": "RETRY"}
     assert status.post(DEAD_LETTER_ROUTE[RUN_LIFECYCLE], content=b"x").json() == {"status": "RETRY"}
     assert outcomes() == {(event["id"], "retry"): 2, (bad["id"], "invalid"): 1, (NOBODY, "retry"): 1}
+    reasons = [line.msg.get("reason") for line in caplog.records if line.msg["event"] == "event.retry"]
+    assert reasons == ["OperationalError"] * 2
     administer(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert deliver_bulk(status, event) == ["SUCCESS"]
     assert journalled(engine(None)) == {event["id"]}

@@ -51,7 +51,7 @@ def test_adapters_of_lost_attempts_are_swept_and_those_of_runs_that_show_them_ar
     (root / str(runs["running"]) / "3.arriving").mkdir()  # of an attempt that was claimed since
 
     for _ in range(2):
-        sweep(trainer, root)
+        sweep(trainer, root, batch=2)
 
     assert attempts_with_adapters(root) == {runs["completed"]: {2}, runs["running"]: {2, 3}}
 

@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from oncetune.dapr import TOKEN_HEADER, NotPublished, direct_publisher
-from tests.deadline import in_time
-from tests.serving import free_port
+from tests.deadline import eventually, in_time
+from tests.ledger.given import record, rows_of
+from tests.loglines import captured_lines
+from tests.serving import free_port, serving
 
 DEADLINE = timedelta(seconds=0.5)
 EVENT = {"id": "an-event"}
@@ -142,3 +144,24 @@ def test_a_trainer_that_hangs_holds_the_events_of_others_up_for_a_second_and_not
         with direct_publisher(subscriber.url, (url,), "token") as publish:
             in_time(lambda: publish("run.requested", EVENT, timedelta(minutes=10)))
     assert subscriber.paths == ["/events/run-requested"]
+
+
+def test_handed_over_directly_every_event_reaches_the_journal_while_status_comes_late(
+    monkeypatch, database_url, engine
+):
+    """Trigger alone first; status starts on its promised port only after events were refused there."""
+    port = free_port()
+    quick = {
+        "ONCETUNE_TRIGGER_DIRECT_STATUS_URL": f"http://127.0.0.1:{port}",
+        "ONCETUNE_TRIGGER_RELAY_DEADLINE": "PT0.2S",
+        "ONCETUNE_TRIGGER_RELAY_BACKOFF": "PT0.05S",
+        "ONCETUNE_TRIGGER_RELAY_MAX_BACKOFF": "PT0.2S",
+    }
+    owner = engine(None)
+    with captured_lines() as lines, serving(monkeypatch, "trigger", database_url=database_url, environment=quick):
+        run_id = record(engine("trigger")).run_id
+        eventually(lambda: lines.events("event.not_published", run_id=str(run_id)))
+        with serving(monkeypatch, "status", database_url=database_url, port=port):
+            eventually(lambda: rows_of(owner, "SELECT FROM ledger.outbox WHERE confirmed_at IS NULL") == [])
+    [entry] = rows_of(owner, "SELECT run_id, position FROM audit.journal")
+    assert (entry.run_id, entry.position) == (run_id, 1)

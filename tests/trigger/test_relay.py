@@ -13,7 +13,6 @@ from tests.deadline import eventually
 from tests.ledger.given import change, record, rows_of
 from tests.loglines import captured_lines
 from tests.outage import database_away
-from tests.serving import free_port, serving
 
 AT_ONCE = Pace(
     deadline=timedelta(milliseconds=20), backoff=timedelta(milliseconds=20), max_backoff=timedelta(seconds=1)
@@ -39,10 +38,10 @@ class Published(list):
 
 
 @contextmanager
-def _relaying(engine, publish, pace=AT_ONCE):
+def _relaying(engine, publish, every=0.02):
     stop, wake = threading.Event(), threading.Event()
     thread = threading.Thread(
-        target=relay, args=(engine, publish, pace), kwargs={"wake": wake, "stop": stop, "every": 0.02}
+        target=relay, args=(engine, publish, AT_ONCE), kwargs={"wake": wake, "stop": stop, "every": every}
     )
     thread.start()
     try:
@@ -142,9 +141,9 @@ def test_an_event_ends_when_the_journal_holds_it_and_only_then(engine):
     record(trigger)
     published = Published()
     relay_once(trigger, published, AT_ONCE, stop=NEVER)
-    assert confirm_once(trigger, set()) == 0
+    assert confirm_once(trigger, set(), limit=9) == 0
     _journalled(owner)(published)
-    assert confirm_once(trigger, set()) == 1
+    assert confirm_once(trigger, set(), limit=9) == 1
     _due_now(owner)
     assert relay_once(trigger, published, AT_ONCE, stop=NEVER) == 0
 
@@ -157,7 +156,7 @@ def test_a_forged_event_under_the_same_id_confirms_nothing_and_alarms_once(engin
     _journalled(owner)([(topic, document | {"source": "/forged"}, deadline) for topic, document, deadline in published])
     alarmed = set()
     with captured_lines() as lines:
-        assert [confirm_once(trigger, alarmed) for _ in range(3)] == [0, 0, 0]
+        assert [confirm_once(trigger, alarmed, limit=9) for _ in range(3)] == [0, 0, 0]
     [alarm] = lines.events("event.conflict")
     assert (alarm["level"], alarm["event_id"]) == ("error", published.ids[0])
 
@@ -199,19 +198,10 @@ def test_the_loop_survives_a_database_that_is_away_and_a_publish_that_breaks(eng
 
 def test_the_loop_does_not_wait_for_its_next_round_when_it_is_woken(engine):
     trigger, published = engine("trigger"), Published()
-    stop, wake = threading.Event(), threading.Event()
-    thread = threading.Thread(
-        target=relay, args=(trigger, published, Pace()), kwargs={"wake": wake, "stop": stop, "every": 3600}
-    )
-    thread.start()
-    try:
+    with _relaying(trigger, published, every=3600) as wake:
         record(engine("trigger"))
         wake.set()
         eventually(lambda: len(published) == 1)
-    finally:
-        stop.set()
-        wake.set()
-        thread.join(10)
 
 
 def test_a_relay_that_is_told_to_stop_leaves_the_rest_of_its_batch_for_later(engine):
@@ -238,24 +228,3 @@ def test_three_relays_at_once_lose_nothing(engine):
         eventually(lambda: len(set(published.ids)) == 60)
         _journalled(owner)(list({document["id"]: (0, document, 0) for _, document, _ in list(published)}.values()))
         eventually(lambda: rows_of(owner, "SELECT FROM ledger.outbox WHERE confirmed_at IS NULL") == [])
-
-
-def test_handed_over_directly_every_event_reaches_the_journal_while_status_comes_late(
-    monkeypatch, database_url, engine
-):
-    """Trigger alone first; status starts on its promised port only after events were refused there."""
-    port = free_port()
-    quick = {
-        "ONCETUNE_TRIGGER_DIRECT_STATUS_URL": f"http://127.0.0.1:{port}",
-        "ONCETUNE_TRIGGER_RELAY_DEADLINE": "PT0.2S",
-        "ONCETUNE_TRIGGER_RELAY_BACKOFF": "PT0.05S",
-        "ONCETUNE_TRIGGER_RELAY_MAX_BACKOFF": "PT0.2S",
-    }
-    owner = engine(None)
-    with captured_lines() as lines, serving(monkeypatch, "trigger", database_url=database_url, environment=quick):
-        run_id = record(engine("trigger")).run_id
-        eventually(lambda: lines.events("event.not_published", run_id=str(run_id)))
-        with serving(monkeypatch, "status", database_url=database_url, port=port):
-            eventually(lambda: rows_of(owner, "SELECT FROM ledger.outbox WHERE confirmed_at IS NULL") == [])
-    [entry] = rows_of(owner, "SELECT run_id, position FROM audit.journal")
-    assert (entry.run_id, entry.position) == (run_id, 1)

@@ -7,10 +7,12 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from oncetune.dapr import TOKEN_HEADER
 from tests.deadline import eventually
-from tests.serving import serving, signed
+from tests.serving import APP_TOKEN, serving, signed
 from tests.trigger.asked import ask, document
 
+FEW = 10
 SLOW = 100  # ten times the threads and the connections of the database
 
 
@@ -71,3 +73,27 @@ def test_slow_bodies_hold_no_thread_no_seat_and_no_connection_of_the_database(cl
             slow.enter_context(_beginning(client))
         for number in range(20):
             assert ask(client, document(f"kb{number}")).status_code == 200
+
+
+def _busy(answer):
+    return answer if (answer.status_code, answer.json().get("code")) == (503, "busy") else None
+
+
+def test_beyond_the_requests_that_a_process_holds_the_next_is_503_unread_and_probes_and_deliveries_go_on(
+    monkeypatch, database_url
+):
+    few = {"ONCETUNE_REQUESTS": str(FEW)}
+    with (
+        serving(monkeypatch, "trigger", "status", database_url=database_url, environment=few) as client,
+        ExitStack() as slow,
+    ):
+        held = [slow.enter_context(_beginning(client)) for _ in range(FEW)]
+        busy = eventually(lambda: _busy(ask(client, document("other"))))
+        assert int(busy.headers["Retry-After"]) > 0
+        with _beginning(client) as unread:
+            assert b" 503 " in _everything(unread).partition(b"\r\n")[0]
+        assert [client.get(path).status_code for path in ("/live", "/ready", "/health")] == [200] * 3
+        delivered = client.post("/events/run-requested", content=b"{}", headers={TOKEN_HEADER: APP_TOKEN})
+        assert delivered.json() == {"status": "DROP"}
+        held[0].close()
+        eventually(lambda: ask(client, document("other"), key="k").status_code == 200)

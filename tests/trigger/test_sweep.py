@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from oncetune.ledger.sweep import AT_ONCE
 from oncetune.postgres import statement
 from oncetune.trigger.sweep import sweep_once
 from tests.deadline import eventually
@@ -13,6 +12,7 @@ from tests.ledger.given import change, count, record, rows_of
 from tests.serving import serving
 
 WEEK = timedelta(days=7)
+BATCH = 1000
 
 
 def _confirmed(owner, ago):
@@ -27,7 +27,7 @@ def test_keys_are_forgotten_an_hour_after_they_expired(engine):
             owner, f"UPDATE ledger.request_key SET expires_at = now() - interval '{ended}' WHERE key = :key", key=name
         )
 
-    assert sweep_once(trigger, outbox_kept=WEEK, stop=threading.Event())["request_keys"] == 1
+    assert sweep_once(trigger, outbox_kept=WEEK, batch=BATCH, stop=threading.Event())["request_keys"] == 1
 
     assert {row.key for row in rows_of(owner, "SELECT key FROM ledger.request_key")} == {"fresh", "expired"}
 
@@ -41,7 +41,7 @@ def test_events_are_kept_for_their_time_and_those_on_their_way_for_ever(engine):
     waiting = record(trigger, "waiting").run_id
     change(owner, "UPDATE ledger.outbox SET occurred_at = now() - interval '1 year' WHERE run_id = :id", id=waiting)
 
-    assert sweep_once(trigger, outbox_kept=WEEK, stop=threading.Event())["outbox"] == 1
+    assert sweep_once(trigger, outbox_kept=WEEK, batch=BATCH, stop=threading.Event())["outbox"] == 1
 
     assert count(owner, "ledger.outbox") == 2
     assert count(owner, "ledger.run") == 3
@@ -66,7 +66,7 @@ def test_what_is_due_is_found_by_an_index_however_much_is_not(engine, name, inde
     )
     change(owner, "ANALYZE ledger.outbox, ledger.request_key")
 
-    plan = rows_of(owner, f"EXPLAIN {statement('ledger', name).text}", limit=AT_ONCE, kept_seconds=1)
+    plan = rows_of(owner, f"EXPLAIN {statement('ledger', name).text}", limit=BATCH, kept_seconds=1)
 
     assert index in str(plan)
     assert "Seq Scan" not in str(plan)
@@ -82,7 +82,7 @@ def test_more_than_one_transaction_takes_are_swept_in_one_pass(engine):
         run_id=record(trigger).run_id,
     )
 
-    assert sweep_once(trigger, outbox_kept=WEEK, stop=threading.Event())["request_keys"] == 2500
+    assert sweep_once(trigger, outbox_kept=WEEK, batch=BATCH, stop=threading.Event())["request_keys"] == 2500
 
 
 def test_a_running_trigger_sweeps_by_itself(monkeypatch, database_url, engine):

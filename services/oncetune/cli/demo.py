@@ -23,9 +23,9 @@ from oncetune.cli.output import put
 from oncetune.cli.redelivery import Redelivery
 from oncetune.cli.submit import read_rows, send
 from oncetune.cli.watch import follow
+from oncetune.local.cluster import forget
 from oncetune.local.delivery import Delivery
 from oncetune.local.politeness import DEMO_HYPERPARAMETERS, HELD_OUT, TRAIN, is_polite
-from oncetune.local.postgres_server import forget
 from oncetune.local.preflight import LOCK, CannotStart, prepare_folder, sole_user, unusable
 from oncetune.local.processes import Program
 from oncetune.local.signals import Signals

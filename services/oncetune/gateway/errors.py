@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy import Engine, event
 from starlette.exceptions import HTTPException
 
-from oncetune.logs import log
+from oncetune.logs import Outage
 from oncetune.postgres import DATABASE_AWAY
 
 
@@ -45,8 +46,10 @@ def answer_refusals(app: FastAPI) -> None:
         code = _WORDS.get(error.status_code, "http_error")
         return JSONResponse({"detail": str(error.detail), "code": code}, error.status_code, headers=error.headers)
 
+    app.state.outage = Outage(away="database.away", back="database.back")
+
     async def away(_request: Request, error: Exception) -> JSONResponse:
-        log.warning("database.away", reason=type(error).__name__)
+        app.state.outage.goes_on(error)
         detail = "The database did not answer; whether the request took effect is unknown. Repeat it with its key."
         return JSONResponse({"detail": detail, "code": "database_unavailable"}, 503, headers={"Retry-After": "5"})
 
@@ -61,3 +64,8 @@ def answer_refusals(app: FastAPI) -> None:
 
     for kind in DATABASE_AWAY:
         app.add_exception_handler(kind, away)
+
+
+def answer_with(app: FastAPI, engine: Engine) -> None:
+    """Requests are answered with this engine's help: what it commits ends an outage that they told."""
+    event.listen(engine, "commit", lambda _connection: app.state.outage.over())

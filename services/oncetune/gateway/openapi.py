@@ -37,7 +37,10 @@ _RETRY_LATER = (409, 429, 503)
 _OF_ANY: Refusals = {
     400: {"invalid_http": "These bytes are not an HTTP/1.1 request"},
     500: {"internal_error": "Something broke here, not in the request"},
-    503: {"database_unavailable": "The database did not answer; whether the request took effect is unknown."},
+    503: {
+        "database_unavailable": "The database did not answer; whether the request took effect is unknown.",
+        "busy": "Too many requests are in work here; repeat this one with its Idempotency-Key",
+    },
 }
 _OF_SIGNED: Refusals = {
     401: {

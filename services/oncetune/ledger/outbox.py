@@ -76,7 +76,7 @@ class Confirmed:
     conflicting: Sequence[UUID]  # the journal holds other content under the id: somebody forged it, alarm
 
 
-def confirm_events(session: Session, *, limit: int = 500) -> Confirmed:
+def confirm_events(session: Session, *, limit: int) -> Confirmed:
     """End the publishing of the events that the journal holds with the same content.
 
     By id alone a forged event under the same id would confirm the real one and so lose it.

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from oncetune.local.cluster import Cluster, cluster_of
 from oncetune.local.credentials import Credentials, credentials
 from oncetune.local.delivery import (
     DaprParts,
@@ -19,7 +20,7 @@ from oncetune.local.delivery import (
     sidecar_program,
     start_broker,
 )
-from oncetune.local.postgres_server import Cluster, cluster_of, start_postgres
+from oncetune.local.postgres_server import start_postgres
 from oncetune.local.preflight import (
     answers,
     free_ports,

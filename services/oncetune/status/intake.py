@@ -3,7 +3,8 @@
 One log line for each event of each delivery tells its `outcome`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError
@@ -28,10 +29,17 @@ COUNTED = (Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.INVALID)
 
 def journal(engine: Engine, delivered: Sequence[Envelope | Unreadable]) -> list[Reply]:
     """Journal what can be read and answer each, in order. Never raises for content or for an absent database."""
-    readable = iter(_append(engine, [event for event in delivered if isinstance(event, Envelope)]))
+    away = {}
+    try:
+        readable: Iterator[Outcome] = iter(
+            _append(engine, [event for event in delivered if isinstance(event, Envelope)])
+        )
+    except (DBAPIError, PoolTimeout) as error:  # away, a deadlock, out of time: the event is not at fault
+        readable = repeat(Outcome.RETRY)
+        away = {"reason": type(error.orig if isinstance(error, DBAPIError) else error).__name__}
     outcomes = [next(readable) if isinstance(event, Envelope) else Outcome.INVALID for event in delivered]
     for event, outcome in zip(delivered, outcomes, strict=True):
-        _tell(event, outcome)
+        _tell(event, outcome, away)
     counted = [
         Counted(event.event_id, outcome, event.run_id)
         for event, outcome in zip(delivered, outcomes, strict=True)
@@ -68,10 +76,6 @@ def _append(engine: Engine, events: Sequence[Envelope]) -> list[Outcome]:
         if len(events) == 1:
             return [Outcome.INVALID]
         return [outcome for event in events for outcome in _append(engine, [event])]
-    except (DBAPIError, PoolTimeout) as error:  # away, a deadlock, out of time: the event is not at fault
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        log.warning("journal.unavailable", reason=type(cause).__name__, events=len(events))
-        return [Outcome.RETRY] * len(events)
 
 
 def _count(engine: Engine, counted: Sequence[Counted]) -> None:
@@ -88,7 +92,7 @@ def _ids(event: Envelope | Unreadable) -> dict[str, str | None]:
     return {"event_id": str(event.event_id), "run_id": str(event.run_id) if event.run_id else None}
 
 
-def _tell(event: Envelope | Unreadable, outcome: Outcome) -> None:
+def _tell(event: Envelope | Unreadable, outcome: Outcome, away: Mapping[str, str]) -> None:
     if isinstance(event, Unreadable):
         log.warning("event.invalid", outcome=outcome.value, reason=event.reason, **_ids(event))
         return
@@ -96,6 +100,6 @@ def _tell(event: Envelope | Unreadable, outcome: Outcome) -> None:
     if outcome is Outcome.CONFLICT:  # an alarm: the relay cannot confirm its own event any more
         log.error("event.conflict", hash=event.content_hash, **fields)
     elif outcome in (Outcome.INVALID, Outcome.RETRY):
-        log.warning(f"event.{outcome.value}", **fields)
+        log.warning(f"event.{outcome.value}", **fields, **away)
     else:
         log.info("event.processed", **fields)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
 
+from oncetune.gateway.errors import answer_with
 from oncetune.gateway.settings import GatewaySettings
 from oncetune.health import Health, database_check, tell
 from oncetune.postgres import connect
@@ -35,6 +36,7 @@ def running(app: FastAPI) -> Iterator[None]:
     app.state.gateway = GatewaySettings()
     engine = connect(settings.database_url, role=ROLE, pool_size=settings.threads, statement_timeout=STATEMENT_TIMEOUT)
     app.state.status = engine
+    answer_with(app, engine)
     tell(app, Health(settings.environment, database_check(engine)))
     try:
         yield

@@ -38,6 +38,7 @@ class TrainerSettings(ServiceSettings):
     # A checkpoint holds adapter and optimizer (33 MB at rank 8); they never take more than a twentieth of the time.
     checkpoint_every: timedelta = timedelta(seconds=30)  # PT0S: after every step
     sweep_every: timedelta = timedelta(hours=1)  # of what killed attempts left in `artifacts`
+    sweep_batch: Annotated[int, Field(ge=1, le=100_000)] = 500  # runs that are looked up in one transaction
     max_strikes: Annotated[int, Field(ge=1, validation_alias="ONCETUNE_TRIGGER_MAX_STRIKES")] = 3
     max_requeue_backoff: Annotated[timedelta, Field(validation_alias="ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF")] = (
         timedelta(minutes=5)

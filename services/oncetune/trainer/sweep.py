@@ -12,20 +12,19 @@ from oncetune.logs import log
 from oncetune.postgres import transaction
 from oncetune.trainer.checkpoints import clear_checkpoints
 
-_AT_ONCE = 500  # runs
 
+def sweep(engine: Engine, root: Path, *, batch: int) -> None:
+    """Look at every run that has something in `root`, `batch` of them in a transaction.
 
-def sweep(engine: Engine, root: Path) -> None:
-    """Look at every run that has something in `root`. Any number of trainers may do this at once, beside any attempts.
-
-    What is taken away was given up for ever: attempts only rise, and an ended run stays as it is. Runs that the
-    ledger does not know are left alone. Raises sqlalchemy's errors while the database is away.
+    Any number of trainers may do this at once, beside any attempts: what is taken away was given up for ever, since
+    attempts only rise and an ended run stays as it is. Runs that the ledger does not know are left alone. Raises
+    sqlalchemy's errors while the database is away.
     """
     adapters = attempts_with_adapters(root)
     found = sorted(adapters.keys() | runs_with_checkpoints(root))
-    for start in range(0, len(found), _AT_ONCE):
+    for start in range(0, len(found), batch):
         with transaction(engine) as session:
-            runs = standing_of(session, found[start : start + _AT_ONCE])
+            runs = standing_of(session, found[start : start + batch])
         for run_id, state, newest in runs:
             clear_checkpoints(root, run_id, state)
             for attempt in adapters.get(run_id, ()):

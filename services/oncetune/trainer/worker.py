@@ -58,7 +58,7 @@ class Worker(AbstractContextManager["Worker"]):
     def _sweep_now_and_then(self) -> None:
         if time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + self._settings.sweep_every.total_seconds()
-            sweep(self._engine, self._settings.artifacts)
+            sweep(self._engine, self._settings.artifacts, batch=self._settings.sweep_batch)
 
     def _attempt(self, lease: Lease) -> None:
         with about(run_id=str(lease.run_id)):

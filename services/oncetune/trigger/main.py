@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from oncetune.dapr import Publish, direct_publisher, require_sidecar, sidecar_publisher
+from oncetune.gateway.errors import answer_with
 from oncetune.gateway.openapi import add_schemas
 from oncetune.gateway.registration import Registration, RegistrationState
 from oncetune.gateway.settings import GatewaySettings, RegistrationSettings
@@ -31,7 +32,6 @@ from oncetune.trigger.sweep import sweep
 
 SETTINGS = (TriggerSettings, GatewaySettings)  # wrong ones of these stop the start; registration's do not
 ROLE = "oncetune_trigger"
-LOOP_POOL = 3
 SIDECAR_PATIENCE = timedelta(seconds=0.5)  # of `/health`, whose checks have 2 s each
 
 
@@ -73,9 +73,11 @@ def running(app: FastAPI) -> Iterator[None]:
     app.state.gateway = GatewaySettings()
     registration = _registration(app)
     engine = connect(settings.database_url, role=ROLE, pool_size=settings.threads, lock_timeout=LOCK_TIMEOUT)
-    loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
-    state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
+    loops = connect(settings.database_url, role=ROLE, pool_size=settings.loop_connections)
+    seats, readers = asyncio.Semaphore(settings.waiting_requests), asyncio.Semaphore(settings.parsed_at_once)
+    state = TriggerState(settings, engine, seats, readers)
     app.state.trigger = state
+    answer_with(app, engine)
     add_schemas(app, body_schemas(settings.models))
     details = {
         "delivery": lambda: settings.delivery,
@@ -113,7 +115,9 @@ def _loops(engine: Engine, publish: Publish, state: TriggerState, registration: 
     loops = {
         "relay": partial(relay, engine, publish, settings.pace, wake=state.wake_relay, stop=stop, every=relay_every),
         "expiry": partial(expire, engine, settings.strikes, stop=stop, every=expire_every),
-        "sweep": partial(sweep, engine, outbox_kept=settings.outbox_kept, stop=stop, every=sweep_every),
+        "sweep": partial(
+            sweep, engine, outbox_kept=settings.outbox_kept, batch=settings.sweep_batch, stop=stop, every=sweep_every
+        ),
     }
     if registration.state is not RegistrationState.OFF:
         loops["registration"] = partial(registration.keep, stop)

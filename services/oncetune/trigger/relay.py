@@ -37,12 +37,17 @@ def relay_once(engine: Engine, publish: Publish, pace: Pace, *, stop: threading.
     return len(taken)
 
 
-def confirm_once(engine: Engine, alarmed: set[UUID]) -> int:
-    """End the publishing of what the journal holds; how many. A conflict is told once for each id in `alarmed`."""
+def confirm_once(engine: Engine, alarmed: set[UUID], *, limit: int) -> int:
+    """End the publishing of what the journal holds, of `limit` events; how many.
+
+    A conflict is told once while it is found each time: `alarmed` holds those of the last look.
+    """
     with transaction(engine) as session:
-        found = confirm_events(session)
-    for event_id in set(found.conflicting) - alarmed:
-        alarmed.add(event_id)
+        found = confirm_events(session, limit=limit)
+    fresh = set(found.conflicting) - alarmed
+    alarmed.intersection_update(found.conflicting)
+    alarmed |= fresh
+    for event_id in fresh:
         log.error("event.conflict", outcome="conflict", event_id=str(event_id))
     return len(found.event_ids)
 
@@ -56,7 +61,7 @@ def relay(
     while not stop.is_set():
         busy = 0
         try:
-            busy = relay_once(engine, publish, pace, stop=stop) + confirm_once(engine, alarmed)
+            busy = relay_once(engine, publish, pace, stop=stop) + confirm_once(engine, alarmed, limit=pace.window)
             outage.over()
         except DATABASE_AWAY as error:
             outage.goes_on(error)

@@ -30,6 +30,8 @@ class TriggerSettings(ServiceSettings):
     key_lifetime: timedelta = timedelta(minutes=10)
     runs_per_minute: Annotated[int, Field(ge=1)] = 5  # of one user, over all replicas
     waiting_requests: Annotated[int, Field(ge=1)] = 8  # at once; fewer than `threads`, the others queue up to 5 s
+    parsed_at_once: Annotated[int, Field(ge=1, le=100)] = 2  # bodies beyond 16 KiB; each takes a thread
+    loop_connections: Annotated[int, Field(ge=2, le=100)] = 3  # of the relay, the expiry and the sweep, not of requests
 
     delivery: Literal["sidecar", "direct"] = "sidecar"
     direct_status_url: str | None = None
@@ -44,6 +46,7 @@ class TriggerSettings(ServiceSettings):
     relay_stuck_after: Annotated[int, Field(ge=2)] = 10
     expire_every: timedelta = timedelta(seconds=1)
     sweep_every: timedelta = timedelta(minutes=10)
+    sweep_batch: Annotated[int, Field(ge=1, le=100_000)] = 1000  # rows of a transaction: locks are short
     outbox_kept: timedelta = timedelta(days=7)  # an event, once the journal holds it
     max_strikes: Annotated[int, Field(ge=1)] = 3
     max_requeue_backoff: timedelta = timedelta(minutes=5)

@@ -21,6 +21,6 @@ class TriggerState:
     settings: TriggerSettings
     engine: Engine
     seats: asyncio.Semaphore
-    readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))  # bodies that are parsed at once
+    readers: asyncio.Semaphore  # bodies that are parsed at once
     turns: MutableMapping[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)  # by user and key
     wake_relay: threading.Event = field(default_factory=threading.Event)

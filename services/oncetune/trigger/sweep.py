@@ -8,34 +8,34 @@ from functools import partial
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from oncetune.ledger.sweep import AT_ONCE, sweep_outbox, sweep_request_keys
+from oncetune.ledger.sweep import sweep_outbox, sweep_request_keys
 from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
 
-def sweep_once(engine: Engine, *, outbox_kept: timedelta, stop: threading.Event) -> dict[str, int]:
-    """Forget what is due, a thousand rows in a transaction; how many rows of each table went."""
-    keys, events = sweep_request_keys, partial(sweep_outbox, kept=outbox_kept)
-    return {"request_keys": _sweep(engine, keys, stop), "outbox": _sweep(engine, events, stop)}
+def sweep_once(engine: Engine, *, outbox_kept: timedelta, batch: int, stop: threading.Event) -> dict[str, int]:
+    """Forget what is due, `batch` rows in a transaction; how many rows of each table went."""
+    keys, events = partial(sweep_request_keys, limit=batch), partial(sweep_outbox, limit=batch, kept=outbox_kept)
+    return {"request_keys": _sweep(engine, keys, batch, stop), "outbox": _sweep(engine, events, batch, stop)}
 
 
-def _sweep(engine: Engine, some: Callable[[Session], int], stop: threading.Event) -> int:
+def _sweep(engine: Engine, some: Callable[[Session], int], batch: int, stop: threading.Event) -> int:
     swept = 0
     while not stop.is_set():
         with transaction(engine) as session:
             gone = some(session)
         swept += gone
-        if gone < AT_ONCE:
+        if gone < batch:
             break
     return swept
 
 
-def sweep(engine: Engine, *, outbox_kept: timedelta, stop: threading.Event, every: float) -> None:
+def sweep(engine: Engine, *, outbox_kept: timedelta, batch: int, stop: threading.Event, every: float) -> None:
     """The loop, each `every` seconds until `stop`; an absent database is waited for."""
     outage = Outage(away="sweep.waits", back="sweep.resumed")
     while not stop.is_set():
         try:
-            swept = sweep_once(engine, outbox_kept=outbox_kept, stop=stop)
+            swept = sweep_once(engine, outbox_kept=outbox_kept, batch=batch, stop=stop)
             if any(swept.values()):
                 log.info("ledger.swept", **swept)
             outage.over()
