@@ -165,3 +165,31 @@ def test_a_lease_that_was_claimed_for_a_worker_which_stops_goes_back_without_a_s
         pass
     run = the_run(engine(None))
     assert (run.state, run.strikes, run.lease_owner) == ("queued", 0, None)
+
+
+def test_a_release_whose_answer_was_lost_is_not_taken_for_a_lost_run(
+    engine, administer, database_url, tmp_path, monkeypatch
+):
+    from oncetune.trainer import attempt as room
+
+    record(engine("trigger"))
+    end_lease, cut = room.end_lease, []
+
+    def end_and_cut(session, *lease, **ending):
+        if not cut:
+            with transaction(engine("trainer")) as line:
+                end_lease(line, *lease, **ending)
+            cut.append(session.connection().exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+            administer(f"SELECT pg_terminate_backend({cut[0]}, 5000)")
+        return end_lease(session, *lease, **ending)
+
+    monkeypatch.setattr(room, "end_lease", end_and_cut)
+    with captured_lines() as lines:
+        with working(database_url, tmp_path, "dies") as trainer:
+            trainer.pid()
+            trainer.slot.close()
+            trainer.go()
+            eventually(lambda: lines.events("attempt.not_ended"))
+        assert lines.events("lease.lost") == []
+        assert lines.events("attempt.ended", attempt=1, state=None)
+    assert (the_run(engine(None)).state, the_run(engine(None)).strikes) == ("queued", 1)

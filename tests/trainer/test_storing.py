@@ -97,7 +97,8 @@ def test_a_cancel_ends_the_wait_for_a_disk(engine, database_url, tmp_path, refus
 def test_a_stop_ends_the_wait_for_a_disk_and_gives_the_run_back(engine, database_url, tmp_path, refusing):
     record(engine("trigger"))
     owner = engine(None)
-    with captured_lines() as lines, working(database_url, tmp_path, "finishes") as trainer:
+    grace = timedelta(seconds=5)
+    with captured_lines() as lines, working(database_url, tmp_path, "finishes", disk_grace=grace) as trainer:
         trainer.go()
         eventually(lambda: lines.events("adapter.not_stored"))
     assert (the_run(owner).state, the_run(owner).strikes) == ("queued", 0)
