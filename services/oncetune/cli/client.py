@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +15,7 @@ from oncetune.cli.exits import Exit, Failure
 from oncetune.gateway.claims import sign
 from oncetune.local.credentials import read_gateway_secret
 
+SEARCHED = 200  # of anything, newest first: as many as the server gives in one answer
 SECRET_NAME = "DPO_GATEWAY_SHARED_SECRET"
 _CLAIMS_SECONDS = 300
 _TIMEOUT_SECONDS = 30.0
@@ -84,6 +85,20 @@ class Client:
         if answer.is_success:
             return document, answer.headers
         raise _refusal(answer, document, self.url)
+
+
+def objects(value: object) -> list[dict[str, Any]]:
+    """The objects of a JSON array; whatever else the server sent there is passed over."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def the_one(ids: Sequence[str], given: str, *, kind: str, see: str) -> str:
+    """That of the newest SEARCHED `ids` which `given` begins; raises Failure USAGE when none or several begin so."""
+    fitting = [one for one in ids if given and one.startswith(given.lower())]
+    if len(fitting) == 1:
+        return fitting[0]
+    what = f"{len(fitting)} {kind}s begin" if fitting else f"None of the newest {SEARCHED} {kind}s begins"
+    raise Failure(f"{what} with {given!r}.", f"See `{see}`.", Exit.USAGE)
 
 
 def find_secret(data: Path) -> str:

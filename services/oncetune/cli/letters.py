@@ -4,12 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from oncetune.cli.client import Client, Document
-from oncetune.cli.exits import Exit, Failure
+from oncetune.cli.client import SEARCHED, Client, objects, the_one
+from oncetune.cli.exits import Failure
 from oncetune.cli.output import columns, print_json, put, tell
 
 _WHOLE = re.compile("[0-9a-f]{64}:[a-z.]+")
-_SEARCHED = 200  # dead letters, newest first: as many as the server gives in one answer
 _SHOWN = 12  # characters of an id
 _DONE = {"replay": "replayed", "discard": "discarded"}
 
@@ -20,7 +19,7 @@ def list_letters(client: Client, *, status: str, limit: int, as_json: bool) -> N
     if as_json:
         print_json(found)
         return
-    letters = _letters(found)
+    letters = objects(found.get("dead_letters"))
     if not letters:
         tell("There are no dead letters." if status == "all" else "No dead letter waits for a decision.")
         return
@@ -62,17 +61,9 @@ def _resolve(client: Client, given: str) -> str:
     """The whole id that `given` is or begins; raises Failure USAGE when none or several begin so."""
     if _WHOLE.fullmatch(given):
         return given
-    ids = [str(one.get("id")) for one in _letters(client.get("/dead-letters", status="all", limit=_SEARCHED))]
-    fitting = [letter_id for letter_id in ids if given and letter_id.startswith(given.lower())]
-    if len(fitting) == 1:
-        return fitting[0]
-    what = f"{len(fitting)} dead letters begin" if fitting else f"None of the newest {_SEARCHED} dead letters begins"
-    raise Failure(f"{what} with {given!r}.", "See `oncetune dead-letters list --status all`.", Exit.USAGE)
-
-
-def _letters(found: Document) -> list[dict[str, Any]]:
-    letters = found.get("dead_letters")
-    return [one for one in letters if isinstance(one, dict)] if isinstance(letters, list) else []
+    newest = client.get("/dead-letters", status="all", limit=SEARCHED).get("dead_letters")
+    ids = [str(one.get("id")) for one in objects(newest)]
+    return the_one(ids, given, kind="dead letter", see="oncetune dead-letters list --status all")
 
 
 def _row(letter: Mapping[str, Any]) -> tuple[str, ...]:

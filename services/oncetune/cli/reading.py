@@ -6,12 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from oncetune.cli.attempts import attempt_lines, attempts_of
-from oncetune.cli.client import Client, Document
-from oncetune.cli.exits import Exit, Failure
+from oncetune.cli.client import SEARCHED, Client, Document, objects, the_one
+from oncetune.cli.exits import Failure
 from oncetune.cli.output import columns, moment, print_json, put, tell
 from oncetune.cli.watch import follow, progress_words, require_success
-
-_SEARCHED = 200  # runs, newest first: as many as the server gives in one answer
 
 
 def list_runs(client: Client, *, status: str | None, kb_id: str | None, limit: int, as_json: bool) -> None:
@@ -21,7 +19,7 @@ def list_runs(client: Client, *, status: str | None, kb_id: str | None, limit: i
     if as_json:
         print_json(found)
         return
-    runs = _objects(found.get("runs"))
+    runs = objects(found.get("runs"))
     if not runs:
         tell("There are no runs.")
         return
@@ -34,7 +32,7 @@ def show_run(client: Client, given: str, *, as_json: bool) -> None:
     """Print one run and its attempts."""
     run_id = resolve(client, given)
     run = client.get(f"/runs/{run_id}")
-    attempts = attempts_of(_objects(client.get(f"/runs/{run_id}/events").get("events")))
+    attempts = attempts_of(objects(client.get(f"/runs/{run_id}/events").get("events")))
     if as_json:
         print_json({**run, "attempts": attempts})
         return
@@ -71,7 +69,7 @@ def show_events(client: Client, given: str, *, as_json: bool) -> None:
 def trail_lines(trail: Document) -> list[str]:
     """One line for each event, by position."""
     rows = []
-    for event in _objects(trail.get("events")):
+    for event in objects(trail.get("events")):
         data = event.get("data")
         words = _data_words(data) if isinstance(data, dict) else ""
         rows.append((str(event.get("position")), str(event.get("occurred_at"))[:19], str(event.get("type")), words))
@@ -93,12 +91,8 @@ def resolve(client: Client, given: str) -> str:
     try:
         return str(UUID(given))
     except ValueError:
-        ids = [_word(run, "run_id") for run in _objects(client.get("/runs", limit=_SEARCHED).get("runs"))]
-    fitting = [run_id for run_id in ids if given and run_id.startswith(given.lower())]
-    if len(fitting) == 1:
-        return fitting[0]
-    what = f"{len(fitting)} runs begin" if fitting else f"None of the newest {_SEARCHED} runs begins"
-    raise Failure(f"{what} with {given!r}.", "See `oncetune runs list`.", Exit.USAGE)
+        ids = [_word(run, "run_id") for run in objects(client.get("/runs", limit=SEARCHED).get("runs"))]
+    return the_one(ids, given, kind="run", see="oncetune runs list")
 
 
 def _row(run: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -107,10 +101,6 @@ def _row(run: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _word(run: Mapping[str, Any], name: str) -> str:
     return str(run.get(name, "-"))
-
-
-def _objects(value: object) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _data_words(data: Mapping[str, Any]) -> str:
