@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -173,28 +174,52 @@ def test_watching_goes_on_through_a_restart_of_the_server(stack: Stack, slow_run
         assert stack.pids()["trigger-status"] != before
 
 
-def test_a_submission_sent_while_the_server_restarts_makes_one_run(
-    at_stack: Oncetune, stack: Stack, rows: Path
-) -> None:
-    os.kill(stack.pids()["trigger-status"], signal.SIGKILL)
-    told = at_stack("submit", str(rows), "--kb-id", "patient", *QUICK, "--json")
-    assert told.returncode == 0, told.stderr
-    assert "trying again with the same key" in told.stderr
+def test_a_submission_sent_while_the_server_is_down_makes_one_run(at_stack: Oncetune, stack: Stack, rows: Path) -> None:
+    words = ("submit", str(rows), "--kb-id", "patient", *QUICK, "--json")
+    with beginning(stack, *words, stdout=subprocess.PIPE) as submit:
+        assert submit.stderr is not None
+        with kept_down(stack):
+            assert next(line for line in submit.stderr if "trying again with the same key" in line)
+        told, _ = submit.communicate(timeout=120)
+    assert submit.returncode == 0
     runs = json.loads(at_stack("runs", "list", "--kb-id", "patient", "--json").stdout)["runs"]
-    assert [run["run_id"] for run in runs] == [json.loads(told.stdout)["run_id"]]
+    assert [run["run_id"] for run in runs] == [json.loads(told)["run_id"]]
+
+
+@contextmanager
+def kept_down(stack: Stack) -> Iterator[None]:
+    """The server is killed again whenever it comes up."""
+    up_again = threading.Event()
+
+    def kill() -> None:
+        while not up_again.wait(0.05):
+            with suppress(KeyError, ProcessLookupError):
+                os.kill(stack.pids()["trigger-status"], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        up_again.set()
+        killer.join()
+
+
+@contextmanager
+def beginning(stack: Stack, *words: str, **pipes: int) -> Iterator[subprocess.Popen[str]]:
+    """A command that is at work; killed in the end."""
+    command = [sys.executable, "-m", "oncetune.cli", *words, "--url", stack.url, "--data", str(stack.data)]
+    with subprocess.Popen(command, env=program_environment(), stderr=subprocess.PIPE, text=True, **pipes) as begun:
+        try:
+            yield begun
+        finally:
+            begun.kill()
 
 
 @contextmanager
 def watching(stack: Stack, run_id: str) -> Iterator[subprocess.Popen[str]]:
     """A `runs watch` that has shown its first line."""
-    command = [sys.executable, "-m", "oncetune.cli", "runs", "watch", run_id, "--url", stack.url]
-    environment = program_environment()
-    with subprocess.Popen(
-        [*command, "--data", str(stack.data)], env=environment, stderr=subprocess.PIPE, text=True
-    ) as watch:
-        try:
-            assert watch.stderr is not None
-            assert watch.stderr.readline().startswith(("queued", "running"))
-            yield watch
-        finally:
-            watch.kill()
+    with beginning(stack, "runs", "watch", run_id) as watch:
+        assert watch.stderr is not None
+        assert watch.stderr.readline().startswith(("queued", "running"))
+        yield watch
