@@ -46,7 +46,7 @@ def under_load(
         rate = (_completed(world) - before) / (time.monotonic() - began)
     finally:
         asking.stop()
-    settle(world.database_url, seconds=120)
+    settle(world.database_url, seconds=300)  # a load beyond what the trainers can do leaves a queue
     world.await_ready()
     after = memory_mib(world)
     grown = max(after, key=lambda one: after[one] / memory[one])

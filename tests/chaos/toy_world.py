@@ -15,7 +15,7 @@ _SETTINGS = {
     "ONCETUNE_TRAINER_PROGRESS_DEADLINE": "PT60S",  # the libraries take seconds to import
 }
 # A run takes ten seconds rather than one: fewer of them, and rarer faults.
-TOY_STORM = {"per_second": 0.2, "pause": 6.0, "healed_seconds": 180.0}
+TOY_STORM = {"per_second": 0.2, "pause": (0.3, 6.0), "healed_seconds": 180.0}
 
 
 @contextmanager

@@ -28,15 +28,19 @@ from tests.chaos.under_load import storm
 from tests.chaos.world import LEASE_SECONDS, World
 
 RATE = 1.0  # requests a second: two trainers, often away, keep up, so that healing is not the time of a backlog
+SATURATING = 4.0  # more than two trainers can do
 RECLAIMS = 10
-PROOF: dict[Fault, int] = {
-    kill_a_process: 800,
-    kill_a_child: 200,
-    stop_a_trainer: 200,
-    restart_postgres: 50,
-    wipe_the_broker: 20,
-}
 KILLS: tuple[Fault, ...] = (kill_a_process, kill_a_process, kill_a_process, kill_a_child)
+PROOF: dict[str, tuple[tuple[Fault, ...], tuple[float, float]]] = {  # faults, and the pause between two in seconds
+    "1,000 kills": (KILLS * 250, (0.7, 1.3)),
+    "200 zombies": ((stop_a_trainer,) * 200, (0.3, 0.9)),
+    "50 restarts": ((restart_postgres,) * 50, (0.5, 2.0)),
+    "20 wipes": ((wipe_the_broker,) * 20, (0.5, 2.0)),
+}
+# The goals: what is worse counts as broken.
+MOST_RECLAIM_SECONDS = LEASE_SECONDS + 2
+LEAST_THROUGHPUT = 0.7
+MOST_MEMORY = 1.1
 
 
 @dataclass(frozen=True)
@@ -72,44 +76,47 @@ class Trial:
 
     def faults(self) -> None:
         """All that there are, at random."""
-        self._storm("faults", FAULTS + offered(), seed=self.seed, seconds=self.seconds, pause=2.0)
+        self._storm("faults", FAULTS + offered(), seed=self.seed, seconds=self.seconds, pause=(0.3, 2.0))
 
     def kills(self) -> None:
         """Alone, in quick succession."""
-        self._storm("kills", KILLS, seed=self.seed + 1, seconds=self.seconds, pause=0.9)
+        self._storm("kills", KILLS, seed=self.seed + 1, seconds=self.seconds, pause=(0.3, 0.9))
 
     def proof(self) -> None:
         """Each fault as often as it takes to bound its rate."""
-        for fault, times in PROOF.items():
-            self._storm("proof", (fault,) * times, seed=self.seed + 2 + times, seconds=0, pause=0.9)
+        for number, (what, (faults, pause)) in enumerate(PROOF.items()):
+            self._storm(what, faults, seed=self.seed + 2 + number, seconds=0, pause=pause)
         stale = sum(log.read_text().count('"lease.lost"') for log in self.world.logs("trainer"))
         self.tell(Row("attempts that noticed that they are zombies", stale, 0, 0, []))
 
     def costs(self) -> None:
         """How soon a killed trainer's run goes on, and how much is done under kills."""
         again = max(reclaim_seconds(self.world, self.client, f"{self.seed}-{number}") for number in range(RECLAIMS))
-        calm, killed = (
-            under_load(self.world, self.client, kills, name=f"{name}-{self.seed}", **self._load()).completed_per_second
-            for name, kills in (("calm", ()), ("killed", KILLS))
-        )
         what = f"a killed trainer's run goes on, longest of {RECLAIMS}, lease {LEASE_SECONDS:.0f} s: {again:.1f} s"
-        self.tell(Row(what, RECLAIMS, 0, 0, self._broken()))
-        what = f"runs completed under one kill a second, of those undisturbed: {killed / calm:.2f}"
-        self.tell(Row(what, 1, 2 * self.seconds, 0, self._broken()))
+        self._tell_figure(what, RECLAIMS, again <= MOST_RECLAIM_SECONDS)
+        for rate in (RATE, SATURATING):
+            calm, killed = (
+                under_load(
+                    self.world, self.client, kills, name=f"{name}-{rate}", seconds=self.seconds, per_second=rate
+                ).completed_per_second
+                for name, kills in (("calm", ()), ("killed", KILLS))
+            )
+            what = f"{rate:.0f} requests/s: {calm:.2f} runs/s, of those under one kill a second {killed / calm:.2f}"
+            self._tell_figure(what, 1, rate == SATURATING or killed / calm >= LEAST_THROUGHPUT)
 
     def memory(self) -> None:
         """What a load without faults leaves in the services."""
-        load = under_load(self.world, self.client, (), name=f"memory-{self.seed}", **self._load())
-        what = f"memory after that load, of that before: {load.memory_grew:.2f} ({load.memory_mib:.0f} MiB)"
-        self.tell(Row(what, 1, self.seconds, 0, self._broken()))
+        load = under_load(self.world, self.client, (), name="memory", seconds=self.seconds, per_second=RATE)
+        what = f"memory after {self.seconds:.0f} s, of that before: {load.memory_grew:.2f} ({load.memory_mib:.0f} MiB)"
+        self._tell_figure(what, 1, load.memory_grew <= MOST_MEMORY)
 
     def training(self) -> None:
         """Crashes and kills of the real training: needs a toy_world."""
         self._crash_at(TRAINING_POINTS)
         self._storm("kills of a toy's training", KILLS, seed=self.seed, seconds=self.seconds, **TOY_STORM)
 
-    def _load(self) -> dict[str, float]:
-        return {"seconds": self.seconds, "per_second": RATE}
+    def _tell_figure(self, what: str, times: int, reached: bool) -> None:
+        self.tell(Row(what, times, self.seconds, 0, self._broken() + ([] if reached else [f"the goal: {what}"])))
 
     def _broken(self) -> list[str]:
         return [str(one) for one in self.judge.judge()]
@@ -122,9 +129,9 @@ class Trial:
                 what = f"{point.service} dies {side} {point.name}"
                 self.tell(Row(what, len(seeds), time.monotonic() - began, healed, self._broken()))
 
-    def _storm(self, what: str, faults: tuple[Fault, ...], *, pause: float, **how: Any) -> None:
+    def _storm(self, what: str, faults: tuple[Fault, ...], **how: Any) -> None:
         """Random ones under load, see storm; each kind has a line of its own."""
-        told = storm(self.world, self.client, self.judge, faults, pause=(0.3, pause), **{"per_second": RATE} | how)
+        told = storm(self.world, self.client, self.judge, faults, **{"per_second": RATE} | how)
         broken = self._broken()
         answers = ", ".join(f"{count} {answer}" for answer, count in sorted(told.answers.items()))
         self.tell(Row(f"{what}: {answers}", told.faults.total(), told.seconds, told.healed_seconds, broken))
