@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from oncetune.contracts.progress import Progress
 from oncetune.contracts.run import RunState
-from oncetune.ledger.leases import EndReason, LeaseLost, StrikeRule, end_lease, finish_run, renew_lease
+from oncetune.ledger.leases import EndReason, LeaseLost, StrikeRule, claim_run, end_lease, finish_run, renew_lease
 from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
 from tests.ledger.given import MINUTE, NOTHING, change, claim, record, rows_of
@@ -84,12 +84,23 @@ def test_sixty_four_workers_that_claim_one_run_at_once_get_one_lease(engine):
     assert len(leases) == 1
 
 
+def test_a_run_that_another_is_just_claiming_is_passed_over_and_not_waited_for(engine):
+    first, second = (record(engine("trigger"), kb_id).run_id for kb_id in ("first", "second"))
+    trainer, impatient = engine("trainer"), engine("trainer", lock_timeout=timedelta(seconds=1))
+    with transaction(trainer) as session:
+        slow = claim_run(session, worker="slow", claim_id=uuid4(), duration=MINUTE)
+        quick = claim(impatient, "quick")
+        assert claim(impatient, "third") is None
+    assert (slow.run_id, quick.run_id) == (first, second)
+
+
 def test_a_claim_whose_answer_was_lost_returns_the_same_lease(engine):
-    record(engine("trigger"))
+    _, waiting = (record(engine("trigger"), kb_id).run_id for kb_id in ("claimed", "waiting"))
     trainer, claim_id = engine("trainer"), uuid4()
     first = claim(trainer, claim_id=claim_id)
     again = claim(trainer, claim_id=claim_id)
     assert (again.run_id, again.attempt) == (first.run_id, first.attempt)
+    assert claim(trainer).run_id == waiting
     assert claim(trainer) is None
 
 
@@ -192,7 +203,9 @@ def test_only_the_runs_own_faults_are_strikes_and_enough_of_them_fail_it(engine)
 def test_a_live_lease_cannot_be_expired(engine):
     record(engine("trigger"))
     trainer = engine("trainer")
-    assert _end(trainer, claim(trainer, lasting=MINUTE), EndReason.EXPIRED) is None
+    lease = claim(trainer, lasting=MINUTE)
+    change(engine(None), "UPDATE ledger.run SET lease_seconds = 0")  # the server is up for longer than that
+    assert _end(trainer, lease, EndReason.EXPIRED) is None
 
 
 def test_no_lease_expires_in_the_first_lease_after_the_database_started(engine):
@@ -217,8 +230,9 @@ def test_a_cancel_ends_a_queued_run_at_once_and_a_running_one_at_its_next_heartb
 
     running = record(trigger, "running").run_id
     lease = claim(trainer, run_id=running)
-    with transaction(trigger) as session:
-        request_cancel(session, running, requested_by="ann")
+    for _ in range(2):
+        with transaction(trigger) as session:
+            request_cancel(session, running, requested_by="ann")
     with transaction(trainer) as session:
         assert renew_lease(session, lease, progress=None, as_event=False) is True
     assert _end(trainer, lease, EndReason.CANCELLED) is RunState.CANCELLED
@@ -239,6 +253,30 @@ def test_a_completed_adapter_wins_over_a_cancel_and_a_failure_does_not(engine):
             request_cancel(session, run_id, requested_by="ann")
         with transaction(trainer) as session:
             assert finish_run(session, lease, event_id=uuid4(), **result) is state
+
+
+@pytest.mark.parametrize("state", ["completed", "failed", "cancelled"])
+def test_nothing_that_comes_late_moves_a_run_that_has_ended(engine, state):
+    trigger, trainer, owner = engine("trigger"), engine("trainer"), engine(None)
+    run_id = record(trigger).run_id
+    lease = claim(trainer)
+    if state == "cancelled":
+        with transaction(trigger) as session:
+            request_cancel(session, run_id, requested_by="ann")
+    result = {"state": "completed", **ADAPTER} if state == "completed" else {"state": "failed", "error": {"code": "x"}}
+    with transaction(trainer) as session:
+        assert finish_run(session, lease, event_id=uuid4(), **result) is RunState(state)
+    ended, trail = _run(owner, run_id), _trail(owner, run_id)
+
+    assert [_end(trainer, lease, reason) for reason in EndReason] == [None] * len(EndReason)
+    with pytest.raises(LeaseLost), transaction(trainer) as session:
+        renew_lease(session, lease, progress=Progress(step=1, steps=2), as_event=True)
+    with pytest.raises(LeaseLost), transaction(trainer) as session:
+        finish_run(session, lease, event_id=uuid4(), state="completed", **ADAPTER)
+    with transaction(trigger) as session:
+        request_cancel(session, run_id, requested_by="bob")
+    assert claim(trainer, run_id=run_id) is None
+    assert (_run(owner, run_id), _trail(owner, run_id)) == (ended, trail)
 
 
 def test_progress_is_kept_with_the_run_and_numbered_only_when_it_is_an_event(engine):

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from oncetune.trainer.child import MAX_LINE
 from tests.chaos.disks import disk
 from tests.chaos.ground import Part, missing_parts
 from tests.deadline import eventually
@@ -109,7 +110,9 @@ def test_lines_that_are_not_the_protocol_change_nothing(engine, database_url, tm
         assert the_run(owner).progress["loss"] is None
         trainer.go()
         eventually(lambda: the_run(owner).state == "completed")
-    assert len(lines.events("child.unreadable_line")) == 9, "one for each line, the huge one included"
+    unreadable = [line["bytes"] for line in lines.events("child.unreadable_line")]
+    assert len(unreadable) == 9, "one for each line, the huge one included"
+    assert max(unreadable) == MAX_LINE, "of which no more is held at once"
 
 
 def test_an_adapter_that_cannot_be_stored_says_so_and_waits_for_the_disk_without_a_strike(
