@@ -18,6 +18,10 @@ from tests.ledger.given import change, record, rows_of
 ROOMS = (oncetune.ledger.tables, oncetune.status.tables)
 PACKAGE = Path(str(files("oncetune")))
 STATEMENTS = sorted(PACKAGE.glob("*/sql/*.sql"))
+SECOND_EVENT = """
+INSERT INTO ledger.outbox (event_id, run_id, position, type, source, payload)
+SELECT gen_random_uuid(), run_id, position, type, source, payload FROM ledger.outbox
+"""
 
 
 def _models() -> Iterator[Table]:
@@ -69,11 +73,7 @@ def test_every_statement_that_is_used_exists():
         ("a_failed_run_says_why", "UPDATE ledger.run SET state = 'failed', finished_at = now()"),
         ("a_queued_run_is_not_being_cancelled", "UPDATE ledger.run SET cancel_requested_at = now()"),
         ("run_state_check", "UPDATE ledger.run SET state = 'paused'"),
-        (
-            "outbox_run_id_position_key",
-            "INSERT INTO ledger.outbox (event_id, run_id, position, type, source, payload)"
-            " SELECT gen_random_uuid(), run_id, position, type, source, payload FROM ledger.outbox",
-        ),
+        ("outbox_run_id_position_key", SECOND_EVENT),
     ],
 )
 def test_the_table_itself_refuses_what_no_statement_may_write(engine, wall, lie):

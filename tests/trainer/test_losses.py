@@ -18,7 +18,6 @@ from tests.outage import counted_connects, database_away
 from tests.trainer.rows import the_run, the_trail, the_types
 from tests.trainer.working import alive, settings, working
 
-
 DAY = 24 * 60 * 60  # seconds
 
 
