@@ -3,9 +3,12 @@
 import hashlib
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -67,6 +70,28 @@ def test_its_hash_is_what_sha256sum_says(root, adapter):
         ["sha256sum", *names], cwd=adapter, env={"LC_ALL": "C", **os.environ}, capture_output=True, check=True
     )
     assert published.sha256 == hashlib.sha256(printed.stdout).hexdigest()
+
+
+def test_its_hash_is_of_what_lies_in_its_place(root, adapter):
+    (adapter / "shared").symlink_to(_write(adapter.with_name("shared"), {"vocabulary": b"a b c"}))
+    published = publish_adapter(root, RUN, 1, adapter)
+    assert _read(_place(root) / "adapter")["shared/vocabulary"] == b"a b c"
+    assert published.sha256 == folder_sha256(_place(root) / "adapter")
+
+
+def test_all_of_an_adapter_is_on_the_disk_before_it_is_in_its_place_and_its_name_after(root, adapter, monkeypatch):
+    fsync, before, after = os.fsync, set(), set()
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        (after if _place(root).exists() else before).add(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", noted)
+    publish_adapter(root, RUN, 1, adapter)
+    arriving = _place(root).with_name("1.arriving")
+    everything = {path.relative_to(_place(root)) for path in _place(root).rglob("*")}
+    assert before == {arriving} | {arriving / path for path in everything}
+    assert after == {_place(root).parent, root}
 
 
 @pytest.mark.parametrize("change", ["content", "name", "one more", "one less", "folder"])
@@ -168,10 +193,21 @@ def test_the_log_is_kept_beside_the_adapter_or_without_one(root, adapter, tmp_pa
     assert folder_sha256(_place(root) / "adapter") == published.sha256
 
 
-def test_an_adapter_that_cannot_be_copied_whole_leaves_nothing_on_a_disk_that_may_be_full(root, adapter):
-    (adapter / "dangling").symlink_to(adapter / "nothing")
+@contextmanager
+def _room_for(size: int) -> Iterator[None]:
+    """No file of this process may become longer while inside: its write breaks off there, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_takes_half_an_adapter_keeps_none_of_it_and_the_next_try_is_whole(root, adapter):
     for attempt in (1, 2):
-        with pytest.raises(OSError, match="dangling"):
+        with pytest.raises(OSError, match="File too large"), _room_for(2**19):
             publish_adapter(root, RUN, attempt, adapter)
-    assert [path for path in root.rglob("*") if path.is_file()] == []
     assert list((root / str(RUN)).iterdir()) == []
+    assert publish_adapter(root, RUN, 1, adapter).sha256 == folder_sha256(adapter)
+    assert _read(_place(root) / "adapter") == FILES

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from oncetune.contracts.progress import Progress
 from oncetune.contracts.run import RunState
-from oncetune.ledger.leases import EndReason, LeaseLost, StrikeRule, end_lease, finish_run, renew_lease
+from oncetune.ledger.leases import EndReason, LeaseLost, StrikeRule, claim_run, end_lease, finish_run, renew_lease
 from oncetune.postgres import transaction
 from tests.ledger.given import ADAPTER, MINUTE, NOTHING, change, claim, record, rows_of, run_of, trail_of
 
@@ -69,12 +69,23 @@ def test_sixty_four_workers_that_claim_one_run_at_once_get_one_lease(engine):
     assert len(leases) == 1
 
 
+def test_a_run_that_another_is_just_claiming_is_passed_over_and_not_waited_for(engine):
+    first, second = (record(engine("trigger"), kb_id).run_id for kb_id in ("first", "second"))
+    trainer, impatient = engine("trainer"), engine("trainer", lock_timeout=timedelta(seconds=1))
+    with transaction(trainer) as session:
+        slow = claim_run(session, worker="slow", claim_id=uuid4(), duration=MINUTE)
+        quick = claim(impatient, "quick")
+        assert claim(impatient, "third") is None
+    assert (slow.run_id, quick.run_id) == (first, second)
+
+
 def test_a_claim_whose_answer_was_lost_returns_the_same_lease(engine):
-    record(engine("trigger"))
+    _, waiting = (record(engine("trigger"), kb_id).run_id for kb_id in ("claimed", "waiting"))
     trainer, claim_id = engine("trainer"), uuid4()
     first = claim(trainer, claim_id=claim_id)
     again = claim(trainer, claim_id=claim_id)
     assert (again.run_id, again.attempt) == (first.run_id, first.attempt)
+    assert claim(trainer).run_id == waiting
     assert claim(trainer) is None
 
 
@@ -177,7 +188,9 @@ def test_only_the_runs_own_faults_are_strikes_and_enough_of_them_fail_it(engine)
 def test_a_live_lease_cannot_be_expired(engine):
     record(engine("trigger"))
     trainer = engine("trainer")
-    assert _end(trainer, claim(trainer, lasting=MINUTE), EndReason.EXPIRED) is None
+    lease = claim(trainer, lasting=MINUTE)
+    change(engine(None), "UPDATE ledger.run SET lease_seconds = 0")  # the server is up for longer than that
+    assert _end(trainer, lease, EndReason.EXPIRED) is None
 
 
 def test_no_lease_expires_in_the_first_lease_after_the_database_started(engine):

@@ -8,15 +8,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Table, inspect
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 import oncetune.ledger.tables
 import oncetune.status.tables
-from tests.ledger.given import rows_of
+from tests.ledger.given import change, record, rows_of
 
 ROOMS = (oncetune.ledger.tables, oncetune.status.tables)
 PACKAGE = Path(str(files("oncetune")))
 STATEMENTS = sorted(PACKAGE.glob("*/sql/*.sql"))
+SECOND_EVENT = """
+INSERT INTO ledger.outbox (event_id, run_id, position, type, source, payload)
+SELECT gen_random_uuid(), run_id, position, type, source, payload FROM ledger.outbox
+"""
 
 
 def _models() -> Iterator[Table]:
@@ -57,6 +62,24 @@ def test_a_statement_begins_with_what_it_means_and_is_used(path):
 
 def test_every_statement_that_is_used_exists():
     assert _called() == {(path.parts[-3], path.stem) for path in STATEMENTS}
+
+
+@pytest.mark.parametrize(
+    ("wall", "lie"),
+    [
+        ("a_running_run_is_leased", "UPDATE ledger.run SET state = 'running'"),
+        ("an_ended_run_has_its_time", "UPDATE ledger.run SET state = 'cancelled'"),
+        ("a_completed_run_has_its_adapter", "UPDATE ledger.run SET state = 'completed', finished_at = now()"),
+        ("a_failed_run_says_why", "UPDATE ledger.run SET state = 'failed', finished_at = now()"),
+        ("a_queued_run_is_not_being_cancelled", "UPDATE ledger.run SET cancel_requested_at = now()"),
+        ("run_state_check", "UPDATE ledger.run SET state = 'paused'"),
+        ("outbox_run_id_position_key", SECOND_EVENT),
+    ],
+)
+def test_the_table_itself_refuses_what_no_statement_may_write(engine, wall, lie):
+    record(engine("trigger"))
+    with pytest.raises(IntegrityError, match=wall):
+        change(engine(None), lie)
 
 
 def test_every_foreign_key_is_indexed_or_a_key_itself(engine):

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from oncetune.trainer.child import MAX_LINE
 from oncetune.trainer.training_log import THE_REST_IS_MISSING
 from tests.chaos.disks import disk
 from tests.chaos.ground import Part, missing_parts
@@ -110,7 +111,9 @@ def test_lines_that_are_not_the_protocol_change_nothing(engine, database_url, tm
         assert the_run(owner).progress["loss"] is None
         trainer.go()
         eventually(lambda: the_run(owner).state == "completed")
-    assert len(lines.events("child.unreadable_line")) == 9, "one for each line, the huge one included"
+    unreadable = [line["bytes"] for line in lines.events("child.unreadable_line")]
+    assert len(unreadable) == 9, "one for each line, the huge one included"
+    assert max(unreadable) == MAX_LINE, "of which no more is held at once"
 
 
 @pytest.mark.parametrize("megabytes", [2] * (Part.DISKS not in missing_parts()))

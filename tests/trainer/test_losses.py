@@ -1,5 +1,6 @@
 """A run that is taken away in mid-training: by a cancel, another attempt, a stop, an outage."""
 
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -13,9 +14,18 @@ from oncetune.trainer.worker import Worker
 from tests.deadline import eventually
 from tests.ledger.given import change, claim, record, rows_of
 from tests.loglines import captured_lines
-from tests.outage import database_away
+from tests.outage import counted_connects, database_away
 from tests.trainer.rows import the_run, the_trail, the_types
 from tests.trainer.working import alive, settings, working
+
+DAY = 24 * 60 * 60  # seconds
+
+
+@pytest.fixture
+def set_clock(monkeypatch):
+    """Sets the wall clock of this process off by so many seconds, as an administrator does; CLOCK_MONOTONIC goes on."""
+    right = time.time
+    return lambda seconds: monkeypatch.setattr(time, "time", lambda: right() + seconds)
 
 
 def test_a_cancel_stops_the_child_at_the_next_heartbeat(engine, database_url, tmp_path):
@@ -68,8 +78,9 @@ def test_told_to_stop_a_trainer_reaps_its_child_and_gives_the_run_back_without_a
     assert claim(engine("trainer"), "next").attempt == 2, "another trainer takes it at once"
 
 
+@pytest.mark.parametrize("off", [0, DAY], ids=["clock right", "clock jumps ahead"])
 def test_a_child_trains_on_while_the_database_is_away_and_finishes_when_it_is_back(
-    engine, administer, database_url, tmp_path
+    engine, administer, database_url, tmp_path, set_clock, off
 ):
     record(engine("trigger"))
     owner = engine(None)
@@ -77,6 +88,9 @@ def test_a_child_trains_on_while_the_database_is_away_and_finishes_when_it_is_ba
         child = trainer.pid()
         with database_away(administer, database_url):
             eventually(lambda: lines.events("lease.not_renewed"))
+            set_clock(off)
+            with counted_connects() as connects:
+                eventually(lambda: connects() >= 5)
             trainer.go()
             eventually(lambda: lines.events("attempt.not_ended"))
             assert not alive(child)
@@ -85,8 +99,9 @@ def test_a_child_trains_on_while_the_database_is_away_and_finishes_when_it_is_ba
     assert (the_run(owner).attempt, the_types(owner)[-1]) == (1, "run.completed")
 
 
+@pytest.mark.parametrize("off", [0, -DAY], ids=["clock right", "clock jumps back"])
 def test_a_child_is_ended_when_the_outage_is_longer_than_lease_and_grace_and_the_run_goes_back(
-    engine, administer, database_url, tmp_path
+    engine, administer, database_url, tmp_path, set_clock, off
 ):
     record(engine("trigger"))
     owner = engine(None)
@@ -95,6 +110,7 @@ def test_a_child_is_ended_when_the_outage_is_longer_than_lease_and_grace_and_the
         child = trainer.pid()
         eventually(lambda: the_run(owner).renewals >= 1)
         with database_away(administer, database_url):
+            set_clock(off)
             eventually(lambda: not alive(child))
             eventually(lambda: lines.events("attempt.not_ended"))
             trainer.slot.close()
