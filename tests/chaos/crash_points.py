@@ -38,7 +38,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Point:
-    """`before` and `after` the effect. `burst`: how many requests at once; `patience`: seconds until more are asked."""
+    """`before` and `after` the effect. `burst`: how many requests at once; `patience`: seconds until more are asked;
+    `healed_seconds`: until every run must have ended, a training that begins again included.
+    """
 
     name: str
     service: str
@@ -46,6 +48,7 @@ class Point:
     after: Place
     burst: int = 2
     patience: float = 3.0
+    healed_seconds: float = 60.0
 
 
 def _anything(_result: Any) -> bool:
@@ -126,6 +129,7 @@ TRAINING_POINTS = (
         Place("oncetune.contracts.checkpoint:close_with_seal", counts=_anything),  # sealed, and not in its place yet
         Place("oncetune.contracts.checkpoint:sealed_steps", returning=False),  # the first thing after the rename
         patience=30.0,
+        healed_seconds=180.0,  # two trainings share the cores, and their libraries take ten seconds each to import
     ),
 )  # fmt: skip
 

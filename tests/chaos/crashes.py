@@ -10,7 +10,6 @@ from tests.chaos.quiescence import settle
 from tests.chaos.world import World
 from tests.deadline import eventually
 
-HEALED_SECONDS = 60.0
 _MOST_BURSTS = 20
 
 
@@ -26,7 +25,7 @@ def crash(world: World, client: Client, point: Point, side: Side, seed: int) -> 
     finally:
         for file in armed:
             file.unlink(missing_ok=True)
-    took = settle(world.database_url, seconds=HEALED_SECONDS)
+    took = settle(world.database_url, seconds=point.healed_seconds)
     world.await_ready()
     return took
 
