@@ -20,7 +20,6 @@ from dapr.clients import DaprClient
 from dapr.clients.exceptions import DaprGrpcError
 from dapr.clients.http.helpers import get_api_url
 from dapr.conf import settings as sdk
-from grpc import StatusCode
 from pydantic import JsonValue
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
@@ -80,7 +79,7 @@ def sidecar_publisher() -> Publish:
             used = connected(deadline)
             used.publish_event(PUBSUB, topic, json.dumps(document), data_content_type=CONTENT_TYPE)
         except DaprGrpcError as error:
-            if error.code() == StatusCode.UNAVAILABLE:
+            if error.code().name == "UNAVAILABLE":
                 used.close()
                 client = None
             raise NotPublished(f"{error.code()}: {error.details()}"[:500]) from error

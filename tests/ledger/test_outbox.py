@@ -94,6 +94,15 @@ def test_the_pause_before_the_next_try_grows_to_its_limit_and_is_never_shorter_t
         assert 0.5 * middle - 1 < pause < 1.5 * middle + 1
 
 
+def test_after_an_outage_of_hours_every_event_has_its_turn_with_a_quarter_of_the_minute_to_spare(engine):
+    trigger, owner = engine("trigger"), engine(None)
+    _record(trigger, 40)  # the jitter is drawn for each
+    change(owner, "UPDATE ledger.outbox SET publishes = 200")
+    assert len(_take(trigger)) == 40
+    [row] = rows_of(owner, "SELECT max(publish_after) - clock_timestamp() AS longest FROM ledger.outbox")
+    assert row.longest < timedelta(seconds=45)
+
+
 def test_nothing_is_locked_while_an_event_is_on_its_way(engine):
     trigger, owner = engine("trigger", 2), engine(None)
     _record(trigger, 2)
