@@ -8,6 +8,7 @@ loops, so a handler always answers one of the three.
 
 import hmac
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -29,6 +30,7 @@ from oncetune.contracts.topics import DEAD_LETTER_ROUTE, PUBSUB, ROUTE, RUN_LIFE
 
 TOKEN_HEADER = "dapr-api-token"
 MAX_DELIVERY_BYTES = 4 * 1024 * 1024  # daprd's own --max-body-size
+_LOOK_EVERY = timedelta(seconds=1)  # for a sidecar that was away: a look costs more than many publishes
 _HINT_DEADLINE = timedelta(seconds=1)  # a trainer that hangs holds up no event of another run for longer
 DELIVERY_PATHS = ("/dapr/", "/events/")
 
@@ -51,20 +53,35 @@ class NotPublished(Exception):
 def sidecar_publisher() -> Publish:
     """Publish through the sidecar of this process (`DAPR_GRPC_PORT`, `DAPR_API_TOKEN`), our CloudEvent kept whole.
 
-    The client is made at the first publish, since its constructor waits for the sidecar. One thread may use it.
+    The client is made at the first publish, since its constructor waits for the sidecar, and made anew after an outage:
+    gRPC waits up to two minutes before it connects again, and the SDK has no setting for that. One thread may use it.
     """
     client: DaprClient | None = None
+    next_look = 0.0
+
+    def connected(deadline: timedelta) -> DaprClient:
+        nonlocal client, next_look
+        if client is None:
+            if time.monotonic() < next_look:
+                raise NotPublished("sidecar: away a moment ago")
+            try:
+                require_sidecar(deadline)
+                client = DaprClient()
+            finally:
+                next_look = time.monotonic() + _LOOK_EVERY.total_seconds()
+        return client
 
     def publish(topic: str, document: Document, deadline: timedelta) -> None:
         nonlocal client
         sdk.DAPR_API_TIMEOUT_SECONDS = deadline.total_seconds()  # the SDK has no deadline of its own
         sdk.DAPR_HEALTH_TIMEOUT = deadline.total_seconds()
         try:
-            if client is None:
-                require_sidecar(deadline)
-                client = DaprClient()
-            client.publish_event(PUBSUB, topic, json.dumps(document), data_content_type=CONTENT_TYPE)
+            used = connected(deadline)
+            used.publish_event(PUBSUB, topic, json.dumps(document), data_content_type=CONTENT_TYPE)
         except DaprGrpcError as error:
+            if error.code().name == "UNAVAILABLE":
+                used.close()
+                client = None
             raise NotPublished(f"{error.code()}: {error.details()}"[:500]) from error
         except (TimeoutError, OSError, httpx.HTTPError) as error:
             raise NotPublished(f"sidecar: {error or type(error).__name__}"[:500]) from error

@@ -20,7 +20,7 @@ from tests.chaos.world import running_world
 from tests.training.toy import make_toy_model
 
 RESULTS = Path(".cache/chaos")
-STAND_IN_PARTS = ("points", "faults", "kills", "proof", "costs", "memory")  # methods of a Trial
+STAND_IN_PARTS = ("points", "faults", "outages", "kills", "proof", "costs", "memory")  # methods of a Trial
 TRAINING = "training"  # the one whose training is real
 
 

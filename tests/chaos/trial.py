@@ -14,6 +14,7 @@ from tests.chaos.crashes import crash
 from tests.chaos.faults import (
     FAULTS,
     Fault,
+    away,
     kill_a_child,
     kill_a_process,
     restart_postgres,
@@ -77,6 +78,12 @@ class Trial:
     def faults(self) -> None:
         """All that there are, at random."""
         self._storm("faults", FAULTS + offered(), seed=self.seed, seconds=self.seconds, pause=(0.3, 2.0))
+
+    def outages(self) -> None:
+        """Two minutes each: longer than a connection waits by itself, and into the relay's slow lane."""
+        for number, program in enumerate(("daprd-trigger", "daprd-status", "status")):
+            low = {"seed": self.seed + 2000 + number, "seconds": 0, "pause": 0.9, "per_second": RATE / 2}
+            self._storm("outage", (away(program, 120),), **low)
 
     def kills(self) -> None:
         """Alone, in quick succession."""

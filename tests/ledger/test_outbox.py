@@ -15,7 +15,7 @@ from oncetune.dapr import NotPublished
 from oncetune.ledger.leases import renew_lease
 from oncetune.ledger.outbox import Pace, backlog, confirm_events, take_events
 from oncetune.postgres import transaction
-from oncetune.trigger.relay import relay_once
+from oncetune.trigger.relay import confirm_once, relay_once
 from tests.ledger.given import change, claim, record, rows_of
 from tests.ledger.paths import cancel, make_due
 
@@ -92,6 +92,15 @@ def test_the_pause_before_the_next_try_grows_to_its_limit_and_is_never_shorter_t
         limit = PACE.slow if tries >= PACE.stuck_after else PACE.max_backoff
         middle = min(limit.total_seconds(), 2.0 ** (tries - 1))
         assert 0.5 * middle - 1 < pause < 1.5 * middle + 1
+
+
+def test_after_an_outage_of_hours_every_event_has_its_turn_with_a_quarter_of_the_minute_to_spare(engine):
+    trigger, owner = engine("trigger"), engine(None)
+    _record(trigger, 40)  # the jitter is drawn for each
+    change(owner, "UPDATE ledger.outbox SET publishes = 200")
+    assert len(_take(trigger)) == 40
+    [row] = rows_of(owner, "SELECT max(publish_after) - clock_timestamp() AS longest FROM ledger.outbox")
+    assert row.longest < timedelta(seconds=45)
 
 
 def test_nothing_is_locked_while_an_event_is_on_its_way(engine):
@@ -207,18 +216,20 @@ def test_a_forged_entry_under_its_id_never_confirms_an_event_and_is_told(engine,
     assert [again.event_id for again in _take(trigger)] == [event.event_id]
 
 
-def test_forged_entries_keep_no_honest_one_from_being_confirmed(engine):
+def test_forged_entries_keep_no_honest_one_from_being_confirmed_however_often_it_was_published(engine):
     trigger, status, owner = engine("trigger"), engine("status"), engine(None)
+    record(trigger, "honest")
+    for _ in range(PACE.stuck_after):
+        make_due(owner)
+        [honest] = _take(trigger)
     _record(trigger, 5, "forged")
     for event in _take(trigger):
         _journal(status, event.document, digest="0" * 64)
-    make_due(owner)
-    _take(trigger)  # again, as nothing confirms them
-    record(trigger, "honest")
-    [honest] = _take(trigger)
     _journal(status, honest.document)
-    with transaction(trigger) as session:
-        assert confirm_events(session, limit=2).event_ids == [honest.event_id]
+    alarmed = set()
+    assert sum(confirm_once(trigger, alarmed, limit=2) for _ in range(3)) == 1
+    assert len(alarmed) == 5
+    assert rows_of(owner, "SELECT event_id FROM ledger.outbox WHERE confirmed_at IS NOT NULL") == [(honest.event_id,)]
 
 
 def test_an_event_that_was_never_published_is_not_looked_for_in_the_journal(engine):

@@ -40,14 +40,12 @@ def relay_once(engine: Engine, publish: Publish, pace: Pace, *, stop: threading.
 def confirm_once(engine: Engine, alarmed: set[UUID], *, limit: int) -> int:
     """End the publishing of what the journal holds, of `limit` events; how many.
 
-    A conflict is told once while it is found each time: `alarmed` holds those of the last look.
+    A conflict is told once: `alarmed` holds those that were, and takes the new ones up.
     """
     with transaction(engine) as session:
-        found = confirm_events(session, limit=limit)
-    fresh = set(found.conflicting) - alarmed
-    alarmed.intersection_update(found.conflicting)
-    alarmed |= fresh
-    for event_id in fresh:
+        found = confirm_events(session, limit=limit, conflicting=alarmed)
+    alarmed.update(found.conflicting)
+    for event_id in found.conflicting:
         log.error("event.conflict", outcome="conflict", event_id=str(event_id))
     return len(found.event_ids)
 
