@@ -105,15 +105,16 @@ def test_told_to_stop_a_trainer_gives_its_run_back_with_a_last_checkpoint(engine
     assert the_trail(owner)[-1].payload["reason"] == "released"
 
 
-def test_a_child_that_somebody_else_stopped_is_no_strike(engine, database_url, tmp_path):
+def test_a_child_that_somebody_else_stopped_is_a_strike_and_its_checkpoint_stays(engine, database_url, tmp_path):
+    """Else a child that always says so would be tried for ever; one that gets further is forgiven its strikes."""
     record(engine("trigger"))
     owner = engine(None)
-    with working(database_url, tmp_path, "checkpoints", **PATIENT) as trainer:
+    with working(database_url, tmp_path, "checkpoints", child_grace=timedelta(seconds=1)) as trainer:
         eventually(lambda: _checkpointed(owner, 10))
         trainer.slot.close()
         os.kill(trainer.pid(), signal.SIGTERM)
         eventually(lambda: the_run(owner).state == "queued")
-    assert (the_run(owner).strikes, the_run(owner).checkpoint_step) == (0, 11)
+    assert (the_run(owner).strikes, the_run(owner).checkpoint_step) == (1, 11)
 
 
 def test_a_cancelled_run_keeps_its_last_checkpoint_only(engine, database_url, tmp_path):

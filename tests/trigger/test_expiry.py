@@ -17,9 +17,9 @@ SHORT = timedelta(seconds=1)
 
 
 @contextmanager
-def _expiring(engine):
+def _expiring(engine, *, batch=100, every=0.05):
     stop = threading.Event()
-    thread = threading.Thread(target=expire, args=(engine, RULE), kwargs={"stop": stop, "every": 0.05})
+    thread = threading.Thread(target=expire, args=(engine, RULE), kwargs={"batch": batch, "stop": stop, "every": every})
     thread.start()
     try:
         yield
@@ -98,9 +98,9 @@ def test_a_loop_that_has_just_begun_leaves_longer_leases_alone(engine):
     record(trigger)
     claim(trainer, lasting=timedelta(seconds=1))
     change(owner, "UPDATE ledger.run SET lease_expires_at = now()")
-    assert expire_once(trigger, RULE, watched=timedelta(seconds=0.9)) == 0
+    assert expire_once(trigger, RULE, watched=timedelta(seconds=0.9), batch=1) == 0
     eventually(
-        lambda: expire_once(trigger, RULE, watched=timedelta(seconds=1)) == 1
+        lambda: expire_once(trigger, RULE, watched=timedelta(seconds=1), batch=2) == 1
     )  # the server itself is up for so long
 
 
@@ -115,6 +115,21 @@ def test_expired_leases_of_many_runs_end_each_by_its_own_verdict(engine):
     change(owner, f"{over}, strikes = 1 WHERE kb_id = 'struck'")
     change(owner, f"{over}, cancel_requested_at = now() WHERE kb_id = 'cancelled'")
     change(owner, f"{over} WHERE kb_id = 'once'")
-    assert expire_once(trigger, RULE, watched=MINUTE) == 3
+    assert expire_once(trigger, RULE, watched=MINUTE, batch=4) == 3
     states = {run.kb_id: run.state for run in rows_of(owner, "SELECT kb_id, state FROM ledger.run")}
     assert states == {"once": "queued", "cancelled": "cancelled", "struck": "failed", "alive": "running"}
+
+
+def test_leases_beyond_one_look_are_ended_by_the_next_which_does_not_wait(engine):
+    trainer, trigger, owner = engine("trainer"), engine("trigger"), engine(None)
+    for kb_id in "abcde":
+        record(trigger, kb_id)
+        claim(trainer, lasting=MINUTE)
+    change(
+        owner, "UPDATE ledger.run SET lease_seconds = 0, lease_expires_at = now() - (kb_id = 'e')::int * '1s'::interval"
+    )
+    queued = "SELECT kb_id FROM ledger.run WHERE state = 'queued'"
+    assert expire_once(trigger, RULE, watched=MINUTE, batch=1) == 1
+    assert [run.kb_id for run in rows_of(owner, queued)] == ["e"], "the one that has waited longest"
+    with _expiring(trigger, batch=2, every=60):
+        eventually(lambda: len(rows_of(owner, queued)) == 5)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
-from oncetune.contracts.checkpoint import BrokenSeal, Origin, Seal, check_seal, sealed_steps, sync
+from oncetune.contracts.checkpoint import BrokenSeal, Origin, Seal, check_seal, entries, sealed_steps, sync
 from oncetune.logs import log
 
 
@@ -59,7 +59,7 @@ def keep_newest_checkpoint(root: Path, run_id: UUID) -> None:
     attempts = _attempts(root, run_id)
     newest = max(((step, path) for path in attempts for step in sealed_steps(path)), default=None)
     for path in attempts:
-        for checkpoint in path.iterdir():
+        for checkpoint in entries(path):
             if newest is None or checkpoint != newest[1] / str(newest[0]):
                 shutil.rmtree(checkpoint, ignore_errors=True)
 
@@ -88,5 +88,4 @@ def _of_run(root: Path, run_id: UUID) -> Path:
 
 
 def _attempts(root: Path, run_id: UUID) -> list[Path]:
-    folder = _of_run(root, run_id)
-    return [path for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
+    return [path for path in entries(_of_run(root, run_id)) if path.name.isdecimal()]

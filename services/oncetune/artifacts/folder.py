@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import stat
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +10,12 @@ from pathlib import Path
 from uuid import UUID
 
 from oncetune.contracts.checkpoint import sync
+
+_LONGEST_NAME = 1000  # bytes, folders included: there is room for it under any root
+
+
+class BrokenAdapter(Exception):
+    """What the child left can be stored on no disk; says why."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,33 @@ def folder_sha256(folder: Path) -> str:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         lines.append(f"{digest}  {path}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_adapter(adapter: Path) -> None:
+    """Raises BrokenAdapter for anything but a folder of files that can be read: a link may lead out of it, or nowhere.
+
+    What passes is refused by `publish_adapter` only for the sake of the root's disk.
+    """
+    try:
+        paths = list(adapter.rglob("*"))
+        if adapter.is_symlink() or not paths:
+            raise BrokenAdapter("there is none")
+        for path in paths:
+            _check_entry(path, path.relative_to(adapter).as_posix())
+    except OSError as error:
+        raise BrokenAdapter(error.strerror or type(error).__name__) from error
+
+
+def _check_entry(path: Path, name: str) -> None:
+    if not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
+        raise BrokenAdapter(f"{name[:100]!a} is no name that can be kept")
+    mode = path.lstat().st_mode
+    if stat.S_ISREG(mode):
+        path.open("rb").close()
+    elif stat.S_ISDIR(mode):
+        list(path.iterdir())
+    else:
+        raise BrokenAdapter(f"{name[:100]!a} is neither a file nor a folder")
 
 
 def publish_adapter(root: Path, run_id: UUID, attempt: int, adapter: Path) -> Published:

@@ -84,9 +84,15 @@ def read_seal(folder: Path) -> Seal:
 
 def sealed_steps(place: Path) -> list[int]:
     """The steps of the checkpoints in an attempt's place, newest first; whether each is whole is not known."""
-    if not place.is_dir():
+    return sorted((int(path.name) for path in entries(place) if path.name.isdecimal()), reverse=True)
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing when it is none, or was cleared away at this moment by another trainer."""
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted((int(path.name) for path in place.iterdir() if path.name.isdecimal()), reverse=True)
 
 
 def sync(path: Path) -> None:

@@ -2,9 +2,10 @@
 
 The child is started as `python -m oncetune.training FOLDER`. FOLDER holds `recipe.json` (a TrainingRecipe) and
 `dataset.jsonl` (PreferencePairs); the child writes the adapter to FOLDER/adapter/. Standard input stays open
-while the trainer lives: at its end the child exits. Last line is a Finished (exit 0) or a Refused (exit 3); exit 4
-says that SIGTERM ended it at a step border, with a checkpoint if there is a plan for any (contracts/checkpoint.py);
-any other end is a death of the child.
+while the trainer lives: at its end the child exits. Last line is a Finished (exit 0) or a Refused (exit 3), which holds
+even if the child then hangs and has to be ended; exit 4 says that SIGTERM ended it at a step border, with a checkpoint
+if there is a plan for any (contracts/checkpoint.py); any other end, and exit 4 without a SIGTERM, is a death of the
+child.
 """
 
 import re

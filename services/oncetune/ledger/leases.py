@@ -185,8 +185,8 @@ def database_time(session: Session) -> datetime:
     return session.execute(text("SELECT clock_timestamp()")).scalar_one()  # type: ignore[no-any-return]
 
 
-def expired_leases(session: Session, *, watched: timedelta) -> list[tuple[UUID, int]]:
-    """Run and attempt of every lease that looks expired; `end_lease` judges each of them again.
+def expired_leases(session: Session, *, watched: timedelta, limit: int) -> list[tuple[UUID, int]]:
+    """Run and attempt of leases that look expired, the oldest `limit`; `end_lease` judges each of them again.
 
     `watched` is how long the caller has seen the database without a gap: longer leases are left alone, their
     trainers may have been unable to renew them.
@@ -194,9 +194,9 @@ def expired_leases(session: Session, *, watched: timedelta) -> list[tuple[UUID, 
     rows = session.execute(
         text(
             "SELECT id, attempt FROM ledger.run WHERE state = 'running' AND lease_expires_at < clock_timestamp()"
-            " AND lease_seconds <= :watched_seconds"
+            " AND lease_seconds <= :watched_seconds ORDER BY lease_expires_at LIMIT :limit"
         ),
-        {"watched_seconds": watched.total_seconds()},
+        {"watched_seconds": watched.total_seconds(), "limit": limit},
     )
     return [(row.id, row.attempt) for row in rows]
 

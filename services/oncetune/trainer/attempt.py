@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
-from oncetune.artifacts.folder import Published, discard, keep_log, publish_adapter
+from oncetune.artifacts.folder import BrokenAdapter, Published, check_adapter, discard, keep_log, publish_adapter
 from oncetune.contracts.progress import REFUSED_EXIT, STOPPED_EXIT, Finished, Refused
 from oncetune.contracts.recipe import TrainingRecipe
 from oncetune.contracts.run import RunState
@@ -20,15 +20,15 @@ from oncetune.ledger.leases import EndReason, Lease, LeaseLost, end_lease, finis
 from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 from oncetune.trainer.checkpoints import clear_checkpoints, plan_checkpoints
-from oncetune.trainer.child import Child
+from oncetune.trainer.child import Child, NotStarted
 from oncetune.trainer.heartbeat import Heartbeat, Verdict
 from oncetune.trainer.outcome import Failure, Stopped, Success
 from oncetune.trainer.settings import TrainerSettings
+from oncetune.trainer.staging_disk import StagingDisk
 from oncetune.trainer.training_log import LOG_NAME
 
 LOOK_SECONDS = 0.1
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0  # between two tries to store an adapter
-_ROOM = 1024 * 1024  # bytes: a disk that has no more is full
 
 
 @dataclass
@@ -83,18 +83,17 @@ class Attempt:
 
     def _train(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
         try:
-            failure = self._stage()
+            return self._stage() or self._listen(heartbeat)
         except DATABASE_AWAY as error:
             return Stopped(EndReason.RELEASED, type(error).__name__)
+        except NotStarted as error:
+            return Stopped(EndReason.CHILD_DIED, f"The training could not be started: {error}")
         except OSError as error:
             return Stopped(EndReason.NOT_STORED, f"The attempt could not be staged: {_reason(error)}")
-        try:
-            return failure or self._listen(heartbeat)
-        except OSError as error:
-            return Stopped(EndReason.CHILD_DIED, f"The training could not be started: {_reason(error)}")
 
     def _listen(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
         """The child from its start to its end, or to ours."""
+        disk = StagingDisk(self.folder)
         with Child(
             self.settings.training_command,
             self.folder,
@@ -105,43 +104,33 @@ class Attempt:
         ) as child:
             log.info("training.started", attempt=self.lease.attempt, pid=child.pid)
             while (status := child.wait(LOOK_SECONDS)) is None:
-                if heartbeat.judged.is_set() or self.stop.is_set():
+                if heartbeat.judged.is_set() or self.stop.is_set() or child.lingers:
                     break
-                if heartbeat.still_for > self.settings.progress_deadline.total_seconds():
+                if child.result is None and heartbeat.still_for > self.settings.progress_deadline.total_seconds():
                     return Stopped(
                         EndReason.NO_PROGRESS, f"The training made no step in {self.settings.progress_deadline}"
                     )
-        return self._judge(status, child.result, heartbeat.verdict)
+        return self._judge_end(status, child.result, heartbeat, disk)
 
-    def _judge(
-        self, status: int | None, result: Finished | Refused | None, verdict: Verdict | None
+    def _judge_end(
+        self, status: int | None, result: Finished | Refused | None, heartbeat: Heartbeat, disk: StagingDisk
     ) -> Success | Failure | Stopped:
-        if status == 0 and isinstance(result, Finished):
-            return Success(result.metrics)
-        if verdict is Verdict.LOST:
-            return Stopped(None)
-        if status == REFUSED_EXIT and isinstance(result, Refused):
-            return Failure(result.code, result.message)
-        if verdict is Verdict.CANCELLED:
-            return Stopped(EndReason.CANCELLED)
-        if status in (None, STOPPED_EXIT):
-            return Stopped(EndReason.RELEASED)
-        ended = f"The training process ended with exit status {status}"
-        return Stopped(EndReason.CHILD_DIED if self._has_room() else EndReason.NOT_STORED, ended)
-
-    def _has_room(self) -> bool:
-        """Whether the staging disk still takes files: what the child wrote last is there yet."""
-        try:
-            (self.folder / "probe").write_bytes(bytes(_ROOM))
-        except OSError:
-            return False
-        return True
+        """A death is none where somebody else stopped the child, or took its disk."""
+        grace = self.settings.child_grace.total_seconds()
+        if status == STOPPED_EXIT and self._must_stop_within(grace, heartbeat):
+            status = None  # whoever stops all processes at once may have told the child before us
+        outcome = _judge(status, result, heartbeat.verdict)
+        if isinstance(outcome, Stopped) and outcome.reason is EndReason.CHILD_DIED and disk.refused():
+            return Stopped(EndReason.NOT_STORED, outcome.message)
+        return outcome
 
     def _publish(self, success: Success, heartbeat: Heartbeat) -> tuple[Published | None, Success | Failure | Stopped]:
         """Store the adapter; while the disk refuses and the run is ours, again and again for `disk_grace`."""
         adapter = self.folder / "adapter"
-        if not adapter.is_dir():
-            return None, Stopped(EndReason.CHILD_DIED, "The training ended well and left no adapter")
+        try:
+            check_adapter(adapter)
+        except BrokenAdapter as broken:
+            return None, Stopped(EndReason.CHILD_DIED, f"The training left no adapter that can be stored: {broken}")
         end, pause = time.monotonic() + self.settings.disk_grace.total_seconds(), _FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -152,7 +141,7 @@ class Attempt:
                 if left <= 0:
                     return None, Stopped(EndReason.NOT_STORED, f"The adapter could not be stored: {_reason(error)}")
             if self._must_stop_within(min(pause, left), heartbeat):
-                return None, self._judge(None, None, heartbeat.verdict)
+                return None, _judge(None, None, heartbeat.verdict)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _must_stop_within(self, seconds: float, heartbeat: Heartbeat) -> bool:
@@ -230,6 +219,24 @@ class Attempt:
                 keep_log(self.settings.artifacts, self.lease.run_id, self.lease.attempt, training_log)
         except OSError as error:
             log.warning("log.not_kept", reason=_reason(error))
+
+
+def _judge(
+    status: int | None, result: Finished | Refused | None, verdict: Verdict | None
+) -> Success | Failure | Stopped:
+    """`status` None: we ended it. Its last word counts all the same, unless the run is lost or cancelled."""
+    had_its_say = status is None and verdict in (None, Verdict.OUTAGE)
+    if isinstance(result, Finished) and (status == 0 or had_its_say):
+        return Success(result.metrics)
+    if verdict is Verdict.LOST:
+        return Stopped(None)
+    if isinstance(result, Refused) and (status == REFUSED_EXIT or had_its_say):
+        return Failure(result.code, result.message)
+    if verdict is Verdict.CANCELLED:
+        return Stopped(EndReason.CANCELLED)
+    if status is None:
+        return Stopped(EndReason.RELEASED)
+    return Stopped(EndReason.CHILD_DIED, f"The training process ended with exit status {status}")
 
 
 def _reason(error: OSError) -> str:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import timedelta
@@ -35,8 +36,14 @@ def child_environment(model_cache: Path) -> dict[str, str]:
     return kept | _MALLOC | {"HF_HUB_DISABLE_TELEMETRY": "1", "ONCETUNE_MODEL_CACHE": str(model_cache)}
 
 
+class NotStarted(Exception):
+    """The system does not run the command; says why."""
+
+
 class Child(AbstractContextManager["Child"]):
-    """One `command FOLDER`; leaving the block means that it and its descendants are gone. Raises OSError at its start.
+    """One `command FOLDER`; leaving the block means that it and its descendants are gone.
+
+    Raises NotStarted, or OSError for a disk that takes no log.
 
     It also dies by itself when this process does: its standard input ends then.
     """
@@ -53,17 +60,11 @@ class Child(AbstractContextManager["Child"]):
     ) -> None:
         self._grace = grace.total_seconds()
         self._on_progress = on_progress
+        self._said_all_at: float | None = None
         self.result: Finished | Refused | None = None
         with ExitStack() as opened:
             training_log = opened.enter_context((folder / LOG_NAME).open("wb", buffering=0))
-            self._process = subprocess.Popen(
-                [*command, str(folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=child_environment(model_cache),
-                start_new_session=True,
-            )
+            self._process = _start([*command, str(folder)], child_environment(model_cache))
             opened.pop_all()  # the thread closes it
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -81,6 +82,11 @@ class Child(AbstractContextManager["Child"]):
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def lingers(self) -> bool:
+        """Whether it had the grace to end after its last word, and lives."""
+        return self._said_all_at is not None and time.monotonic() - self._said_all_at > self._grace
 
     def wait(self, seconds: float) -> int | None:
         """The exit status once the child has ended and all it said was read; None after `seconds`."""
@@ -128,3 +134,12 @@ class Child(AbstractContextManager["Child"]):
                     self._on_progress(said)
                 else:
                     self.result = said
+                    self._said_all_at = self._said_all_at or time.monotonic()
+
+
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    try:
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True)
+    except OSError as error:
+        raise NotStarted(error.strerror or str(error)) from error

@@ -12,10 +12,13 @@ from oncetune.postgres import DATABASE_AWAY, transaction
 UNNOTICED_GAP = timedelta(seconds=2)  # beyond the pause between two looks; a small part of a lease
 
 
-def expire_once(engine: Engine, rule: StrikeRule, *, watched: timedelta) -> int:
-    """End every expired lease that is not longer than `watched`, each in a transaction of its own; how many ended."""
+def expire_once(engine: Engine, rule: StrikeRule, *, watched: timedelta, batch: int) -> int:
+    """End up to `batch` expired leases that are not longer than `watched`, each in a transaction of its own.
+
+    How many ended; as many as `batch` means that there may be more.
+    """
     with transaction(engine) as session:
-        candidates = expired_leases(session, watched=watched)
+        candidates = expired_leases(session, watched=watched, limit=batch)
     ended = 0
     for run_id, attempt in candidates:
         with transaction(engine) as session:
@@ -26,8 +29,8 @@ def expire_once(engine: Engine, rule: StrikeRule, *, watched: timedelta) -> int:
     return ended
 
 
-def expire(engine: Engine, rule: StrikeRule, *, stop: threading.Event, every: float) -> None:
-    """The loop, each `every` seconds until `stop`.
+def expire(engine: Engine, rule: StrikeRule, *, batch: int, stop: threading.Event, every: float) -> None:
+    """The loop, each `every` seconds until `stop`, and again at once after a full batch.
 
     It judges a lease only when it has looked on, without a gap by the database's clock, for as long as that lease
     lasts: after the database, this process or the whole machine was away, the trainers, who could not renew either,
@@ -43,8 +46,10 @@ def expire(engine: Engine, rule: StrikeRule, *, stop: threading.Event, every: fl
             if since is None or now - last > timedelta(seconds=every) + UNNOTICED_GAP:
                 since = now
             last = now
-            expire_once(engine, rule, watched=now - since)
+            ended = expire_once(engine, rule, watched=now - since, batch=batch)
             outage.over()
+            if ended == batch:
+                continue
         except DATABASE_AWAY as error:
             outage.goes_on(error)
             since = None

@@ -114,7 +114,7 @@ def _loops(engine: Engine, publish: Publish, state: TriggerState, registration: 
     )
     loops = {
         "relay": partial(relay, engine, publish, settings.pace, wake=state.wake_relay, stop=stop, every=relay_every),
-        "expiry": partial(expire, engine, settings.strikes, stop=stop, every=expire_every),
+        "expiry": partial(expire, engine, settings.strikes, batch=settings.expire_batch, stop=stop, every=expire_every),
         "sweep": partial(
             sweep, engine, outbox_kept=settings.outbox_kept, batch=settings.sweep_batch, stop=stop, every=sweep_every
         ),

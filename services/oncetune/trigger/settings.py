@@ -45,6 +45,9 @@ class TriggerSettings(ServiceSettings):
     relay_window: Annotated[int, Field(ge=1)] = 500
     relay_stuck_after: Annotated[int, Field(ge=2)] = 10
     expire_every: timedelta = timedelta(seconds=1)
+    expire_batch: Annotated[int, Field(ge=1, le=100_000)] = (
+        100  # leases of one look; after a full one comes the next at once
+    )
     sweep_every: timedelta = timedelta(minutes=10)
     sweep_batch: Annotated[int, Field(ge=1, le=100_000)] = 1000  # rows of a transaction: locks are short
     outbox_kept: timedelta = timedelta(days=7)  # an event, once the journal holds it
