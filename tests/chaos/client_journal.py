@@ -17,24 +17,36 @@ class Answer(StrEnum):
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
-    UNKNOWN = "unknown"  # a cut line, no answer in time, or a 5xx
+    UNKNOWN = "unknown"  # a cut line, no answer in time, or one that says neither
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its answer. Each `key` goes with a `kb_id` of its own, by which its run is found."""
+    """One request and its answer. Each `key` goes with a `kb_id` of its own, by which its run is found.
+
+    `end`: what its training shall come to, a word of tests/chaos/stand_in.py.
+    """
 
     id: str
     key: str
     kb_id: str
+    end: str = "finish"
     status: int | None = None  # of HTTP; None while no answer came
     run_id: str | None = None
+    retry_after: str | None = None
 
     @property
     def answer(self) -> Answer:
         if self.status == 200:
             return Answer.ACCEPTED
         return Answer.REFUSED if self.status and 400 <= self.status < 500 else Answer.UNKNOWN
+
+    @property
+    def in_contract(self) -> bool:
+        """Of what is wrong on the other side only one thing may be said: it is away, come again."""
+        return (
+            self.status is None or self.answer is not Answer.UNKNOWN or (self.status == 503 and bool(self.retry_after))
+        )
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class Asked:
 
     key: str
     kb_id: str
+    end: str
     exchanges: tuple[Exchange, ...]
 
     @property
@@ -70,15 +83,17 @@ class ClientJournal:
     def __exit__(self, _type: type[BaseException] | None, _error: object, _traceback: TracebackType | None) -> None:
         self._file.close()
 
-    def sends(self, key: str, kb_id: str) -> Exchange:
+    def sends(self, key: str, kb_id: str, *, end: str) -> Exchange:
         """To be called before the request leaves."""
-        exchange = Exchange(uuid4().hex, key, kb_id)
+        exchange = Exchange(uuid4().hex, key, kb_id, end)
         self._write(exchange)
         return exchange
 
-    def was_told(self, exchange: Exchange, status: int, run_id: str | None) -> Exchange:
+    def was_told(
+        self, exchange: Exchange, status: int, run_id: str | None, *, retry_after: str | None = None
+    ) -> Exchange:
         """To be called as soon as an answer is there whole."""
-        told = replace(exchange, status=status, run_id=run_id)
+        told = replace(exchange, status=status, run_id=run_id, retry_after=retry_after)
         self._write(told)
         return told
 
@@ -95,4 +110,4 @@ def read_client_journal(path: Path) -> list[Asked]:
     by_key: dict[str, list[Exchange]] = defaultdict(list)
     for exchange in exchanges.values():
         by_key[exchange.key].append(exchange)
-    return [Asked(key, sent[0].kb_id, tuple(sent)) for key, sent in by_key.items()]
+    return [Asked(key, sent[0].kb_id, sent[0].end, tuple(sent)) for key, sent in by_key.items()]

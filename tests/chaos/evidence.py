@@ -25,6 +25,9 @@ class Evidence:
     runs: list[Row]
     outbox: list[Row]
     journal: list[Row]
+    conflicts: list[Row]
+    misdeliveries: list[Row]  # what was delivered and is no event, or not the one that it says it is
+    dead_letters: list[Row]
     adapters: dict[str, str]  # "<run>/<attempt>" of every adapter in its place: the hash of its folder
     leavings: list[Path]  # "<run>/<attempt>.arriving" and "<run>/checkpoints": what attempts work on
 
@@ -36,6 +39,9 @@ def gather(database_url: str, artifacts: Path) -> Evidence:
             runs=select("SELECT * FROM ledger.run ORDER BY created_at"),
             outbox=select("SELECT * FROM ledger.outbox ORDER BY run_id, position"),
             journal=select(_JOURNAL),
+            conflicts=select("SELECT * FROM audit.conflict"),
+            misdeliveries=select("SELECT * FROM audit.delivery WHERE outcome IN ('conflict', 'invalid')"),
+            dead_letters=select("SELECT * FROM audit.dead_letter"),
             adapters=_adapters(artifacts),
             leavings=[
                 path.relative_to(artifacts)

@@ -7,8 +7,10 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import valkey
 
@@ -60,26 +62,23 @@ def terminate_backends(world: World, _chance: random.Random) -> None:
 
 
 def wipe_the_broker(world: World, _chance: random.Random) -> None:
-    """Everything in it is gone: streams, groups, what was pending."""
-    with _broker(world) as broker:
+    """Everything in it is gone: streams, groups, what was pending, what nobody had read yet."""
+    with _backlog(world) as broker:
         broker.flushall()
 
 
 def delete_the_groups(world: World, _chance: random.Random) -> None:
-    """The consumer groups are gone, and with them what was read and not acknowledged."""
-    with _broker(world) as broker:
-        for stream in STREAMS:
-            if broker.exists(stream):
-                for group in broker.xinfo_groups(stream):
-                    broker.xgroup_destroy(stream, group["name"])
+    """The consumer groups are gone, and with them how far each had read and what it had not acknowledged."""
+    with _backlog(world) as broker:
+        for stream, group in _groups(broker):
+            broker.xgroup_destroy(stream, group["name"])
 
 
 def trim_the_streams(world: World, _chance: random.Random) -> None:
-    """What nobody has read yet is gone."""
-    with _broker(world) as broker:
+    """What nobody had read yet is gone."""
+    with _backlog(world) as broker:
         for stream in STREAMS:
-            if broker.exists(stream):
-                broker.xtrim(stream, maxlen=0, approximate=False)
+            broker.xtrim(stream, maxlen=0, approximate=False)
 
 
 def away(program: str, seconds: float) -> Fault:
@@ -95,8 +94,47 @@ def away(program: str, seconds: float) -> Fault:
     return fault
 
 
-def _broker(world: World) -> "valkey.Valkey":
+def broker_of(world: World) -> "valkey.Valkey":
+    """For one `with`."""
     return valkey.Valkey(port=world.broker.port, password=world.broker.password, socket_timeout=5)
+
+
+@contextmanager
+def _backlog(world: World) -> "Iterator[valkey.Valkey]":
+    """Inside, the sidecars of all consumers stand still, and at least one event was read by none of a group.
+
+    AssertionError when nobody publishes one within a minute.
+    """
+    consumers = [world.named(name).sidecar for name in world.serving("status") + world.serving("trainer")]
+    with broker_of(world) as broker:
+        eventually(lambda: _subscribed(broker), seconds=60, every=0.1)
+        stopped = [pid for name in consumers if (pid := world.pid(name)) and _signal(pid, signal.SIGSTOP)]
+        try:
+            eventually(lambda: _unread(broker), seconds=60, every=0.1)
+            yield broker
+        finally:
+            for pid in stopped:
+                _signal(pid, signal.SIGCONT)
+
+
+def _subscribed(broker: "valkey.Valkey") -> bool:
+    """Has each topic its groups again, which a fault before this one may have taken?"""
+    try:
+        return {stream for stream, _ in _groups(broker)} >= {RUN_REQUESTED, RUN_LIFECYCLE}
+    except valkey.ConnectionError:
+        return False  # it is being started again
+
+
+def _unread(broker: "valkey.Valkey") -> bool:
+    """What a sidecar was sent while it stands still counts as read: it has that, whatever becomes of the broker."""
+    return any(
+        broker.xrange(stream, min=b"(" + group["last-delivered-id"], count=1) for stream, group in _groups(broker)
+    )
+
+
+def _groups(broker: "valkey.Valkey") -> list[tuple[str, dict[str, Any]]]:
+    """Every consumer group, with its stream."""
+    return [(stream, group) for stream in STREAMS if broker.exists(stream) for group in broker.xinfo_groups(stream)]
 
 
 def _at_work(world: World) -> list[tuple[int, int]]:

@@ -21,6 +21,7 @@ from tests.ledger.given import claim, record
 
 PACE = Pace()
 STEP = Progress(step=1, steps=4, loss=0.5)
+ENDS = {"failed": "refuse", "cancelled": "cancel"}  # what was wished, by kb_id; the others were to finish
 
 
 @dataclass
@@ -45,12 +46,12 @@ class History:
             connection.execute(text("SET LOCAL session_replication_role = 'replica'"))
             assert connection.execute(text(sql)).rowcount > 0
 
-    def ask(self, kb_id: str, status: int | None, run_id: str | None = None) -> None:
+    def ask(self, kb_id: str, status: int | None, run_id: str | None = None, *, retry_after: str | None = None) -> None:
         """The client sends, and is told (or not: `status=None`)."""
         with ClientJournal(self.journal) as client:
-            exchange = client.sends(f"key-{kb_id}", kb_id)
+            exchange = client.sends(f"key-{kb_id}", kb_id, end=ENDS.get(kb_id, "finish"))
             if status is not None:
-                client.was_told(exchange, status, run_id)
+                client.was_told(exchange, status, run_id, retry_after=retry_after)
 
 
 def _completes(owner: Engine, artifacts: Path, lease: Lease) -> None:
@@ -84,7 +85,10 @@ def write_history(owner: Engine, history: History) -> None:
     """One of each: completed at the second attempt, failed, cancelled, refused, unknown with a run and without."""
     for kb_id in ("completed", "failed", "cancelled", "unknown"):
         run_id = record(owner, kb_id).run_id
-        history.ask(kb_id, 503 if kb_id == "unknown" else 200, str(run_id))
+        if kb_id == "unknown":
+            history.ask(kb_id, 503, retry_after="5")
+        else:
+            history.ask(kb_id, 200, str(run_id))
         if kb_id == "cancelled":
             with transaction(owner) as session:
                 request_cancel(session, run_id, requested_by="ann")

@@ -39,17 +39,17 @@ class Client:
 
     def ask(self, name: str, wish: Wish) -> Answer:
         """Send one request once. Its key and its kb_id are made of `name`."""
-        exchange = self._journal.sends(f"key-{name}", name)
+        exchange = self._journal.sends(f"key-{name}", name, end=wish.end)
         try:
             answer = self._http.post(
                 "/trigger-finetune",
                 json=_body(name, wish),
                 headers={**signed(secret=self._secret), "Idempotency-Key": exchange.key},
             )
-            run_id = answer.json().get("run_id") if answer.status_code == 200 else None
-        except (httpx.TransportError, ValueError):
+        except httpx.TransportError:
             return Answer.UNKNOWN
-        return self._journal.was_told(exchange, answer.status_code, run_id).answer
+        retry_after = answer.headers.get("Retry-After")
+        return self._journal.was_told(exchange, answer.status_code, _run_id(answer), retry_after=retry_after).answer
 
     def ask_until_known(self, name: str, wish: Wish, *, tries: int, pause: float = 0.3) -> Answer:
         """As a gateway does: the same key and body again while the answer is unknown, up to `tries` times."""
@@ -61,10 +61,19 @@ class Client:
         return Answer.UNKNOWN
 
 
+def _run_id(answer: httpx.Response) -> str | None:
+    """None when it names none: of an answer that accepts, the oracle will say so."""
+    try:
+        told = answer.json()
+    except ValueError:
+        return None
+    return told.get("run_id") if isinstance(told, dict) else None
+
+
 def _body(name: str, wish: Wish) -> dict[str, object]:
     row = {"prompt": json.dumps(vars(wish)), "chosen": "Gladly.", "rejected": f"No. {name}"}
     knobs = {"max_steps": STEPS}
-    return {"kb_id": name, "exp_name": "chaos", "dataset_inline": [row], "hyperparameters": knobs}
+    return {"kb_id": name, "exp_name": wish.end, "dataset_inline": [row], "hyperparameters": knobs}
 
 
 @contextmanager

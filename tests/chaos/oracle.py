@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from oncetune.contracts.envelope import UnreadableEvent, open_envelope, read_envelope
 from tests.chaos.client_journal import Answer, Asked
 from tests.chaos.evidence import Evidence, Row, journal_rows, published_hash
 
 TERMINAL = {"run.completed": "completed", "run.failed": "failed", "run.cancelled": "cancelled"}
+# What becomes of a wish; every other one is for a training that cannot succeed.
+WISHED = {"finish": "completed", "cancel": "cancelled"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,60 @@ def every_run_ended(case: Case) -> Iterator[str]:
     for run in case.evidence.runs:
         if run["state"] not in TERMINAL.values():
             yield f"run {run['id']} is {run['state']} since {run['started_at'] or run['created_at']}"
+
+
+def every_answer_is_in_the_contract(case: Case) -> Iterator[str]:
+    """A line may be cut, and a service may say that it cannot just now and when to come again: nothing else."""
+    for one in case.asked:
+        for exchange in one.exchanges:
+            if not exchange.in_contract:
+                yield f"key {one.key} was answered {exchange.status}, Retry-After {exchange.retry_after}"
+
+
+def every_run_ended_as_it_was_asked_to(case: Case) -> Iterator[str]:
+    """Nothing that happens to the system fails a run that is well, and no luck lets one succeed that is not."""
+    ends = {one.kb_id: one.end for one in case.asked}
+    for run in case.evidence.runs:
+        wished = WISHED.get(ends.get(run["kb_id"], ""), "failed")
+        if run["kb_id"] in ends and run["state"] in TERMINAL.values() and run["state"] != wished:
+            yield f"run {run['id']} was asked to {ends[run['kb_id']]} and is {run['state']}: {run['error']}"
+
+
+def every_journal_row_is_its_event(case: Case) -> Iterator[str]:
+    """The hash is that of what is kept, and the columns say what the event says."""
+    for entry in case.evidence.journal:
+        try:
+            event = open_envelope(entry["event"])
+        except UnreadableEvent as reason:
+            yield f"the row of event {entry['event_id']} holds none: {reason}"
+            continue
+        said = {
+            "event_id": event.event_id,
+            "run_id": event.run_id,
+            "position": event.position,
+            "type": event.type,
+            "hash": event.content_hash,
+        }
+        for column, value in said.items():
+            if entry[column] != value:
+                yield f"the row of event {entry['event_id']} has the {column} {entry[column]}, its event {value}"
+
+
+def nothing_was_delivered_that_nobody_sent(case: Case) -> Iterator[str]:
+    """No conflict, nothing unreadable. A dead letter may come of deliveries that failed for too long, and is an event
+    of the outbox then."""
+    sent = {event["event_id"]: published_hash(event) for event in case.evidence.outbox}
+    yield from (f"event {one['event_id']} came with other content" for one in case.evidence.conflicts)
+    for one in case.evidence.misdeliveries:
+        yield f"event {one['event_id']} of run {one['run_id']} was {one['outcome']} {one['count']} times"
+    for letter in case.evidence.dead_letters:
+        try:
+            event = read_envelope(letter["body"])
+        except UnreadableEvent as reason:
+            yield f"a dead letter of {letter['topic']} is no event: {reason}"
+            continue
+        if sent.get(event.event_id) != event.content_hash:
+            yield f"a dead letter of {letter['topic']} is the event {event.event_id}, and nobody sent that"
 
 
 def outbox_and_journal_are_equal(case: Case) -> Iterator[str]:
@@ -150,7 +207,11 @@ def nothing_is_left_of_the_work_on_an_ended_run(case: Case) -> Iterator[str]:
 
 RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
     every_answer_is_its_run,
+    every_answer_is_in_the_contract,
     every_run_ended,
+    every_run_ended_as_it_was_asked_to,
+    every_journal_row_is_its_event,
+    nothing_was_delivered_that_nobody_sent,
     outbox_and_journal_are_equal,
     every_event_was_confirmed,
     positions_have_no_gap,

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import psycopg
 import pytest
 
+from oncetune.ledger.leases import StrikeRule
 from tests.chaos.below import (
     BELOW,
     CLOCK_OFF_SECONDS,
@@ -61,11 +62,11 @@ def refused_writes(world: World) -> int:
     return (world.folder / "logs" / "postgres.log").read_text().count("No space left on device")
 
 
-def ends(world: World, seed: int) -> set[tuple[str, int]]:
-    """Of the runs of one storm: their states and how many attempts they took."""
+def ends(world: World, seed: int) -> set[tuple[str, int, int]]:
+    """Of the runs of one storm: their states, how many attempts they took, and how many of these were strikes."""
     with psycopg.connect(world.database_url) as connection:
-        found = connection.execute("SELECT state, attempt FROM ledger.run WHERE kb_id LIKE %s", [f"storm-{seed}-%"])
-        return set(found.fetchall())
+        sql = "SELECT state, attempt, strikes FROM ledger.run WHERE kb_id LIKE %s"
+        return set(connection.execute(sql, [f"storm-{seed}-%"]).fetchall())
 
 
 TRACES: dict[Fault, Callable[[World], int]] = {
@@ -87,8 +88,9 @@ def test_this_fault_under_load_loses_nothing_and_doubles_nothing(trial: Trial, f
     storm(trial.world, trial.client, trial.judge, (fault,), seed=seed, seconds=0, wishes=WELL)
 
     assert trial.judge.judge() == []
-    states, attempts = zip(*ends(trial.world, seed), strict=True)
+    states, attempts, strikes = zip(*ends(trial.world, seed), strict=True)
     assert set(states) == {"completed"}, "nothing of this is a run's own fault"
+    assert max(strikes) < StrikeRule().max_strikes, "it would have failed, had it no more than usual"
     ends_attempts = BELOW[fault] in (Part.NETWORK, Part.DISKS)
     assert max(attempts) == 1 or ends_attempts, "neither a clock nor a repeat ends an attempt"
     assert TRACES[fault](trial.world) > before, "the fault did nothing"
@@ -105,4 +107,4 @@ def test_a_disk_that_stays_full_for_more_attempts_than_a_run_has_strikes_fails_n
 
     settle(trial.world.database_url, seconds=30)
     assert trial.judge.judge() == []
-    assert {state for state, _ in ends(trial.world, SEED)} == {"completed"}
+    assert {(state, strikes) for state, _, strikes in ends(trial.world, SEED)} == {("completed", 0)}

@@ -52,7 +52,13 @@ def test_a_faultless_history_has_nothing_broken(history):
 
 
 LEFT = "nothing_is_left_of_the_work_on_an_ended_run"
+CONTRACT = "every_answer_is_in_the_contract"
+DELIVERED = "nothing_was_delivered_that_nobody_sent"
 COMPLETED = "(SELECT id FROM ledger.run WHERE kb_id = 'completed')"
+_JOURNALLED_AS = "UPDATE audit.journal SET {} WHERE type = 'run.failed'"
+_DEAD = (
+    "INSERT INTO audit.dead_letter SELECT hash, 'run.lifecycle', 'x', {} FROM audit.journal WHERE type = 'run.failed'"
+)
 
 
 def _spoilt(name: str, rule: str, sql: str) -> Any:
@@ -125,6 +131,61 @@ SPOILT = [
         "UPDATE audit.journal SET hash = repeat('0', 64) WHERE type = 'run.failed'",
     ),
     _spoilt(
+        "other content under the same hash",
+        "every_journal_row_is_its_event",
+        "UPDATE audit.journal SET event = jsonb_set(event, '{data,message}', '\"It was asked to.\"')"
+        " WHERE type = 'run.failed'",
+    ),
+    _spoilt(
+        "no event at all",
+        "every_journal_row_is_its_event",
+        "UPDATE audit.journal SET event = event - 'source' WHERE type = 'run.failed'",
+    ),
+    *(
+        _spoilt(f"a {column} that its event does not have", "every_journal_row_is_its_event", _JOURNALLED_AS.format(of))
+        for column, of in {
+            "position": "position = 7",
+            "type": "type = 'run.requeued'",
+            "run": "run_id = gen_random_uuid()",
+            "id": "event_id = gen_random_uuid()",
+        }.items()
+    ),
+    _spoilt(
+        "a run that was well and failed",
+        "every_run_ended_as_it_was_asked_to",
+        "UPDATE ledger.run SET state = 'failed', error = '{}', artifact_uri = NULL, adapter_sha256 = NULL"
+        " WHERE kb_id = 'completed'",
+    ),
+    _spoilt(
+        "a run that was well and cancelled, its request unanswered",
+        "every_run_ended_as_it_was_asked_to",
+        "UPDATE ledger.run SET state = 'cancelled', artifact_uri = NULL, adapter_sha256 = NULL WHERE kb_id = 'unknown'",
+    ),
+    _spoilt(
+        "a run that cannot succeed and did",
+        "every_run_ended_as_it_was_asked_to",
+        "UPDATE ledger.run SET state = 'completed', error = NULL, artifact_uri = '', adapter_sha256 = repeat('0', 64)"
+        " WHERE kb_id = 'failed'",
+    ),
+    _spoilt(
+        "an event that came again with other content",
+        DELIVERED,
+        "INSERT INTO audit.conflict SELECT event_id, repeat('0', 64), event FROM audit.journal"
+        " WHERE type = 'run.failed'",
+    ),
+    *(
+        _spoilt(
+            f"a delivery that was {outcome}",
+            DELIVERED,
+            f"INSERT INTO audit.delivery VALUES (gen_random_uuid(), '{outcome}')",
+        )
+        for outcome in ("conflict", "invalid")
+    ),
+    _spoilt("a dead letter that is no event", DELIVERED, _DEAD.format("'{}'")),
+    _spoilt(
+        "a dead letter that nobody sent", DELIVERED, _DEAD.format("convert_to(replace(event::text, 'It', 'I'), 'UTF8')")
+    ),
+    _spoilt(
         "an event that is still on its way",
         "every_event_was_confirmed",
         "UPDATE ledger.outbox SET confirmed_at = NULL WHERE type = 'run.failed'",
@@ -152,6 +213,19 @@ def test_what_is_spoilt_in_the_database_is_caught(history, rule, sql):
     history.spoil(sql)
 
     assert rule in history.broken()
+
+
+def test_a_dead_letter_that_is_an_event_of_the_outbox_is_no_harm(history):
+    history.spoil(_DEAD.format("convert_to(event::text, 'UTF8')"))
+
+    assert history.broken() == set()
+
+
+@pytest.mark.parametrize(("status", "retry_after"), [(500, None), (500, "5"), (503, None), (502, None), (204, None)])
+def test_an_answer_that_the_contract_does_not_have_is_caught(history, status, retry_after):
+    history.ask("lost", status, retry_after=retry_after)
+
+    assert history.broken() == {CONTRACT}
 
 
 def test_a_row_that_changed_between_two_looks_is_caught_by_every_later_look(history):
@@ -241,6 +315,6 @@ def test_the_last_checkpoint_of_a_cancelled_run_may_stay(history, tmp_path):
 
 
 def test_every_rule_was_broken_by_some_test():
-    proven = {one.values[0] for one in SPOILT} | {LEFT}
+    proven = {one.values[0] for one in SPOILT} | {LEFT, CONTRACT}
 
     assert proven == {rule.__name__ for rule in RULES}
