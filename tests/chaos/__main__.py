@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.crash_points import POINTS, TRAINING_POINTS
 from tests.chaos.ground import missing_parts
 from tests.chaos.toy_world import toy_world
 from tests.chaos.trial import Row, trial
@@ -37,7 +38,12 @@ def main() -> int:
     print(f"seed {asked.seed}; logs and evidence in {folder}", flush=True)
     for part, needs in missing_parts().items():
         print(f"the {part} cannot be broken here: that needs {needs}", flush=True)
-    how: dict[str, Any] = {"seed": asked.seed, "crashes": asked.crashes, "seconds": 60 * asked.minutes}
+    how: dict[str, Any] = {
+        "seed": asked.seed,
+        "crashes": asked.crashes,
+        "only": tuple(asked.only),
+        "seconds": 60 * asked.minutes,
+    }
     try:
         if set(asked.parts) & set(STAND_IN_PARTS):
             with running_world(folder / "world") as world, trial(world, folder / "client.jsonl", tell, **how) as one:
@@ -58,6 +64,8 @@ def _asked() -> argparse.Namespace:
     words.add_argument("--minutes", type=float, default=5, help="of each load: faults, kills, costs, memory, training")
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--crashes", type=int, default=1, help="seeds of each crash point and side")
+    names = [point.name for point in POINTS + TRAINING_POINTS]
+    words.add_argument("--only", nargs="+", choices=names, default=(), help="these crash points and no others")
     words.add_argument(
         "--parts",
         nargs="+",

@@ -69,6 +69,7 @@ class Trial:
     tell: Callable[[Row], None]
     seed: int
     crashes: int  # seeds of each crash point and side
+    only: tuple[str, ...]  # names of crash points; all when there is none
     seconds: float
 
     def points(self) -> None:
@@ -82,7 +83,7 @@ class Trial:
     def outages(self) -> None:
         """Two minutes each: longer than a connection waits by itself, and into the relay's slow lane."""
         for number, program in enumerate(("daprd-trigger", "daprd-status", "status")):
-            low = {"seed": self.seed + 2000 + number, "seconds": 0, "pause": 0.9, "per_second": RATE / 2}
+            low = {"seed": self.seed + 2000 + number, "seconds": 0, "pause": (0.3, 0.9), "per_second": RATE / 2}
             self._storm("outage", (away(program, 120),), **low)
 
     def kills(self) -> None:
@@ -129,7 +130,7 @@ class Trial:
         return [str(one) for one in self.judge.judge()]
 
     def _crash_at(self, points: Sequence[Point]) -> None:
-        for point in points:
+        for point in (one for one in points if not self.only or one.name in self.only):
             for side in Side:
                 began, seeds = time.monotonic(), range(self.seed, self.seed + self.crashes)
                 healed = max(crash(self.world, self.client, point, side, seed) for seed in seeds)
