@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from oncetune.ledger.leases import StrikeRule
 from tests.chaos.conftest import Trial
 from tests.chaos.crash_points import POINTS, Point, Side
 from tests.chaos.crashes import crash
@@ -13,8 +14,17 @@ from tests.chaos.faults import FAULTS, Fault, kill_a_child, stop_a_trainer
 from tests.chaos.load import Wish
 from tests.chaos.quiescence import settle
 from tests.chaos.under_load import storm
+from tests.chaos.world import BAD_STRIKES, MAX_STRIKES, World
 
 SEED = 7
+BAD_ENDS = ("die", "hang", "poison", "refuse")
+
+
+def ends(world: World, prefix: str) -> list[tuple[str, int, int]]:
+    """State, attempts and strikes of the runs whose names begin so, in the order of their names."""
+    sql = "SELECT state, attempt, strikes FROM ledger.run WHERE starts_with(kb_id, %s) ORDER BY kb_id"
+    with psycopg.connect(world.database_url) as connection:
+        return connection.execute(sql, [prefix]).fetchall()
 
 
 @pytest.mark.parametrize("side", Side)
@@ -44,6 +54,28 @@ def test_a_storm_in_which_no_run_completed_proves_nothing(trial: Trial):
 
     with pytest.raises(AssertionError, match="nothing was trained"):
         storm(trial.world, trial.client, trial.judge, [kill_a_child], seed=SEED + 1, seconds=0, wishes=refused)
+
+
+def test_kills_that_strike_a_run_more_often_than_usual_fail_none_that_is_well(trial: Trial):
+    kills, seed = (kill_a_child,) * 30, SEED + 2
+
+    storm(
+        trial.world, trial.client, trial.judge, kills,
+        seed=seed, seconds=0, per_second=0.5, pause=(0.1, 0.5), wishes=[Wish(0.6)],
+    )  # fmt: skip
+
+    assert trial.judge.judge() == []
+    assert max(strikes for _, _, strikes in ends(trial.world, f"storm-{seed}-")) >= StrikeRule().max_strikes
+
+
+def test_a_run_that_cannot_succeed_fails_although_others_have_strikes_enough(trial: Trial):
+    for end in BAD_ENDS:
+        trial.client.ask_until_known(f"bad-{end}", Wish(0.2, end), tries=10)
+
+    settle(trial.world.database_url, seconds=60)
+    assert trial.judge.judge() == []
+    struck_out, refused = ("failed", BAD_STRIKES, MAX_STRIKES), ("failed", 1, MAX_STRIKES - BAD_STRIKES)
+    assert ends(trial.world, "bad-") == [struck_out, struck_out, struck_out, refused]
 
 
 def test_random_faults_under_load_lose_nothing_and_double_nothing(trial: Trial):

@@ -49,8 +49,16 @@ def happening(fault: Fault, world: World) -> Iterator[Future[None]]:
         happens.result()
 
 
+def unmark(world: World) -> None:
+    """What the test before left."""
+    with broker_of(world) as broker:
+        broker.delete("mark")
+        broker.xgroup_destroy(RUN_REQUESTED, "mark")
+
+
 def mark(world: World) -> int:
     """Leave a key, a group and, from requests before, events in the broker; how many of these."""
+    unmark(world)
     with broker_of(world) as broker:
         broker.set("mark", "")
         broker.xgroup_create(RUN_REQUESTED, "mark", id=NEVER)
@@ -67,12 +75,6 @@ def marks(world: World, events: int) -> set[str]:
             "events": broker.xlen(RUN_REQUESTED) >= events,
         }
     return {name for name, there in left.items() if there}
-
-
-def unmark(world: World) -> None:
-    with broker_of(world) as broker:
-        broker.delete("mark")
-        broker.xgroup_destroy(RUN_REQUESTED, "mark")
 
 
 def rows(world: World, sql: str) -> list[Any]:
@@ -114,7 +116,6 @@ def test_a_fault_of_the_broker_waits_for_a_backlog_and_takes_it_away(trial: Tria
     settle(world.database_url, seconds=60)
     eventually(lambda: again(world)[way] > before[way])
     assert trial.judge.judge() == []
-    unmark(world)
 
 
 def test_a_restarted_postgres_is_another_process(trial: Trial):

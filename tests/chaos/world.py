@@ -31,7 +31,7 @@ from tests.deadline import eventually
 STAND_IN = Path(__file__).with_name("stand_in.py")
 READY = timedelta(seconds=60)
 LEASE_SECONDS = 2.0
-MAX_STRIKES = 100  # kills in quick succession strike a run that is well ten times: none of these may fail
+MAX_STRIKES = 100  # kills in quick succession strike a run that is well eight times: none may fail
 BAD_STRIKES = 3  # what one that cannot succeed has left of them
 QUICK = {
     "ONCETUNE_TRAINER_LEASE": f"PT{LEASE_SECONDS}S",
