@@ -30,7 +30,7 @@ READ_SECONDS = 2.0  # a new connection and the statement
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-@dataclass
+@dataclass(eq=False)
 class Telemetry(Collector):
     """What one process tells. `read` asks the database by its own connection, and may raise sqlalchemy's errors."""
 

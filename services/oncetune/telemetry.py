@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -19,6 +19,8 @@ _MINUTE, _HOUR = 60, 3600
 _WAITS = (0.1, 0.5, 1, 5, 15, 30, _MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR, 4 * _HOUR, 24 * _HOUR)
 _EACH = "Of one process: sum over the replicas."
 _SAME = "Read from the database, the same in each replica: take the max, never the sum. Absent while it is away."
+
+disable_created_metrics()  # a second series for each of those below, which nobody reads
 
 _HTTP_REQUESTS = Counter(
     "oncetune_http_requests",
