@@ -67,6 +67,7 @@ def configure_logs(service: str, *, json: bool | None = None) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     for noisy in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error", "alembic.runtime.migration"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # it warns of each try to reach a collector that is away
 
 
 def _name_service(service: str) -> structlog.typing.Processor:

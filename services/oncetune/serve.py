@@ -28,7 +28,7 @@ from oncetune.logs import configure_logs, log
 from oncetune.postgres import DATABASE_AWAY, connect
 from oncetune.scrape import MeasureHttp, Telemetry
 from oncetune.status import main as status
-from oncetune.tracing import CarryTrace, native_telemetry
+from oncetune.tracing import CarryTrace, native_telemetry, set_export_defaults
 from oncetune.trainer import main as trainer
 from oncetune.trigger import main as trigger
 
@@ -124,7 +124,7 @@ def require_schema(names: tuple[str, ...]) -> None:
 def serve(names: tuple[str, ...], *, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; returns after every loop has ended. Raises BadService."""
     configure_logs("+".join(names))
-    os.environ.setdefault("OTEL_SERVICE_NAME", app_id(names))
+    set_export_defaults(app_id(names))
     app = create_app(names, port=port)
     check_settings(names)
     require_schema(names)

@@ -5,6 +5,7 @@ attribute of the CloudEvent, the variable TRACEPARENT of the child. Spans are ex
 over HTTP) where OTEL_EXPORTER_OTLP_ENDPOINT is set; the context is carried, and told in log lines, everywhere.
 """
 
+import os
 import secrets
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -79,6 +80,12 @@ def _new() -> Context:
     """Sampled, so that whoever of those behind us exports spans keeps them."""
     made = SpanContext(secrets.randbits(128), secrets.randbits(64), is_remote=False, trace_flags=TraceFlags(0x01))
     return trace.set_span_in_context(NonRecordingSpan(made), Context())
+
+
+def set_export_defaults(service: str) -> None:
+    """Before an app is made: what OpenTelemetry's own variables mean here where nobody has set them."""
+    os.environ.setdefault("OTEL_SERVICE_NAME", service)
+    os.environ.setdefault("OTEL_EXPORTER_OTLP_TIMEOUT", "3")  # seconds: a collector that hangs delays the end so long
 
 
 def native_telemetry(untraced: Callable[[str], bool]) -> TelemetryConfig:

@@ -109,7 +109,9 @@ def test_lines_that_are_not_the_protocol_change_nothing(engine, database_url, tm
         assert the_run(owner).progress["loss"] is None
         trainer.go()
         eventually(lambda: the_run(owner).state == "completed")
-    assert len(lines.events("child.unreadable_line")) == 9, "one for each line, the huge one included"
+    unreadable = lines.events("child.unreadable_line")
+    assert len(unreadable) == 9, "one for each line, the huge one included"
+    assert {line["run_id"] for line in unreadable} == {str(the_run(owner).id)}
 
 
 def test_an_adapter_that_cannot_be_stored_says_so_and_waits_for_the_disk_without_a_strike(
@@ -166,7 +168,7 @@ def test_no_secret_of_the_trainer_is_in_its_childs_environment(
     record(engine("trigger"))
     secrets = ("DATABASE_URL", "DPO_GATEWAY_SHARED_SECRET", "DPO_REGISTER_SECRET", "APP_API_TOKEN", "DAPR_API_TOKEN",
                "PGPASSWORD", "ONCETUNE_TRIGGER_X", "ONCETUNE_REDIS_PASSWORD", "AWS_SECRET_ACCESS_KEY",
-               "RUNPOD_API_KEY")  # fmt: skip
+               "RUNPOD_API_KEY", "OTEL_EXPORTER_OTLP_HEADERS", "TRACEPARENT")  # fmt: skip
     for name in secrets:
         monkeypatch.setenv(name, "open-sesame")
     for name in ("HF_TOKEN", "CUDA_VISIBLE_DEVICES"):

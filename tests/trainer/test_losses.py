@@ -103,6 +103,8 @@ def test_a_child_trains_on_while_the_database_is_away_and_finishes_when_it_is_ba
         eventually(lambda: the_run(owner).state == "completed")
         eventually(lambda: lines.events("attempt.ended"))
     assert (the_run(owner).attempt, the_types(owner)[-1]) == (1, "run.completed")
+    told = [*lines.events("lease.not_renewed"), *lines.events("attempt.not_ended")]
+    assert {line["run_id"] for line in told} == {str(the_run(owner).id)}, "the heartbeat's lines, too"
 
 
 def test_a_child_is_ended_when_the_outage_is_longer_than_lease_and_grace_and_the_run_goes_back(
