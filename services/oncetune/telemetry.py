@@ -20,7 +20,7 @@ _WAITS = (0.1, 0.5, 1, 5, 15, 30, _MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR, 4 *
 _EACH = "Of one process: sum over the replicas."
 _SAME = "Read from the database, the same in each replica: take the max, never the sum. Absent while it is away."
 
-disable_created_metrics()  # a second series for each of those below, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
 
 _HTTP_REQUESTS = Counter(
     "oncetune_http_requests",

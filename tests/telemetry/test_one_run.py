@@ -64,7 +64,7 @@ def _asked(stack: Stack, collector: Collector, body: dict[str, Any], kept: Path)
     with client_of(stack) as client:
         answer, _ = client.post("/trigger-finetune", asked, {"traceparent": f"00-{TRACE}-{CALLER}-01"})
         run_id = str(answer["run_id"])
-        assert state_of(client, run_id, "completed", "failed")["status"] == "completed"
+        assert state_of(client, run_id, "completed", "failed", seconds=300)["status"] == "completed"
         events = whole_trail(client, run_id)["events"]
     eventually(lambda: collector.of_trace(TRACE, "train"), seconds=20)
     return OneRun(run_id, stack, collector, kept.read_text().strip(), events)
