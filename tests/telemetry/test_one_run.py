@@ -1,4 +1,4 @@
-"""One run through real processes (gateway's request, sidecars, broker, trainer, training): its trace and its story."""
+"""One run through real processes (request, sidecars, broker, trainer; the child is a stand-in): its trace, its story."""
 
 import json
 import sys
@@ -12,13 +12,14 @@ import pytest
 
 from oncetune.local.up import Stack
 from tests.deadline import eventually
-from tests.stack import ROWS, client_of, shared_toy_model, state_of, toy_stack, whole_trail
+from tests.stack import ROWS, client_of, state_of, toy_stack, whole_trail
 from tests.telemetry.collector import Collector, collecting
 from tests.telemetry.scraped import scrape
+from tests.trainer.working import STAND_IN
 
 SERVER, PRODUCER, CONSUMER = 2, 4, 5  # opentelemetry.proto.trace.v1.Span.SpanKind
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-KEEP_TRACE = 'printenv TRACEPARENT > "{kept}"; exec "$0" -P -m oncetune.training "$1"'
+KEEP_TRACE = 'printenv TRACEPARENT > "{control}/traceparent"; exec "$0" "{stand_in}" finishes "{control}" "$1"'
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class OneRun:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneRun]:
     folder = tmp_path_factory.mktemp("one-run")
-    kept = folder / "traceparent"
-    command = ["/bin/sh", "-c", KEEP_TRACE.format(kept=kept), sys.executable]
+    control = folder / "control"
+    control.mkdir()
+    (control / "go").touch()
+    command = ["/bin/sh", "-c", KEEP_TRACE.format(control=control, stand_in=STAND_IN), sys.executable]
     body = {"kb_id": "one", "exp_name": "one", "base_model": "toy", "dataset_inline": ROWS}
     with collecting() as collector:
         environment = {
@@ -54,9 +57,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneRun]:
             "OTEL_BSP_SCHEDULE_DELAY": "100",  # milliseconds
             "ONCETUNE_TRAINER_TRAINING_COMMAND": json.dumps(command),
         }
-        model = shared_toy_model(tmp_path_factory)
-        with toy_stack(folder / "data", model, delivery="sidecar", environment=environment) as stack:
-            yield _asked(stack, collector, body, kept)
+        with toy_stack(folder / "data", folder / "no-model", delivery="sidecar", environment=environment) as stack:
+            yield _asked(stack, collector, body, control / "traceparent")
 
 
 def _asked(stack: Stack, collector: Collector, body: dict[str, Any], kept: Path) -> OneRun:
@@ -142,7 +144,7 @@ def test_the_run_is_counted_once_with_its_times(run):
     assert 0 < told.value("oncetune_run_queue_seconds_sum") < told.value("oncetune_run_duration_seconds_sum") < 120
     with httpx.Client(base_url=run.stack.trainer_url, trust_env=False) as trainer:
         told = scrape(trainer)
-    assert told.value("oncetune_training_steps_total") == 3
+    assert told.value("oncetune_training_steps_total") == 4
     assert told.value("oncetune_training_step") is told.value("oncetune_training_loss") is None
 
 
