@@ -1,4 +1,4 @@
-"""One run through real processes (request, sidecars, broker, trainer; the child is a stand-in): its trace, its story."""
+"""One run through real processes (request, sidecars, broker, trainer; a stand-in for a child): trace and story."""
 
 import json
 import sys
