@@ -96,7 +96,10 @@ def test_what_is_no_event_can_only_be_discarded_and_the_refusal_says_so(status, 
 def test_the_first_decision_stands_and_whoever_asks_for_the_other_is_told_it(status, engine):
     replayed, discarded = (bury(status, progress_event()) for _ in range(2))
     status.post(f"{replayed}/replay").raise_for_status()
-    status.post(f"{discarded}/discard").raise_for_status()
+    with captured_lines() as lines:
+        status.post(f"{discarded}/discard").raise_for_status()
+    [line] = lines.events("dead_letter.discarded")
+    assert line["run_id"] == status.get(discarded).json()["event"]["run_id"]
     assert status.post(f"{replayed}/discard", headers=signed("bob")).json()["decision"] == "replayed"
     other = status.post(f"{discarded}/replay", headers=signed("bob")).json()
     assert (other["decision"], other["decided_by"], "outcome" in other) == ("discarded", "ann", False)

@@ -97,6 +97,8 @@ def test_a_child_trains_on_while_the_database_is_away_and_finishes_when_it_is_ba
         eventually(lambda: the_run(owner).state == "completed")
         eventually(lambda: lines.events("attempt.ended"))
     assert (the_run(owner).attempt, the_types(owner)[-1]) == (1, "run.completed")
+    told = [*lines.events("lease.not_renewed"), *lines.events("attempt.not_ended")]
+    assert {line["run_id"] for line in told} == {str(the_run(owner).id)}, "the heartbeat's lines, too"
 
 
 @pytest.mark.parametrize("off", [0, -DAY], ids=["clock right", "clock jumps back"])

@@ -10,7 +10,7 @@ _LATER = {"Retry-After": "5", "Connection": "close"}  # its body stays unread
 class BoundedCrowd:
     """ASGI: beyond `app.state.requests` at once, the next is 503 before a byte of its body is read.
 
-    Paths that begin with one of `free` do not count: probes, and what the sidecar bounds by itself.
+    Paths that begin with one of `free` do not count: probes, scrapes, and what the sidecar bounds by itself.
     """
 
     def __init__(self, app: ASGIApp, *, free: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
 """What the relay takes and confirms: step 5 of the room's protocol."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,6 +35,7 @@ class TakenEvent:
     run_id: UUID
     type: str
     publishes: int  # this one included
+    traceparent: str | None
     document: dict[str, JsonValue]
 
 
@@ -65,7 +66,9 @@ def take_events(session: Session, pace: Pace) -> list[TakenEvent]:
             "slow_seconds": pace.slow.total_seconds(),
         },
     )
-    return [TakenEvent(row.event_id, row.run_id, row.type, row.publishes, _document(row)) for row in rows]
+    return [
+        TakenEvent(row.event_id, row.run_id, row.type, row.publishes, row.traceparent, _document(row)) for row in rows
+    ]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Confirmed:
     """What one look at the journal found."""
 
     event_ids: Sequence[UUID]
-    conflicting: Sequence[UUID]  # new ones: the journal holds other content under the id: somebody forged it, alarm
+    conflicting: Mapping[UUID, UUID]  # new ones, to their runs: the journal holds other content, a forged one: alarm
 
 
 def confirm_events(session: Session, *, limit: int, conflicting: Collection[UUID] = ()) -> Confirmed:
@@ -93,7 +96,7 @@ def confirm_events(session: Session, *, limit: int, conflicting: Collection[UUID
     same = [row.event_id for row in rows if content_hash(_document(row)) == row.hash]
     if same:
         session.execute(statement("ledger", "confirm_events"), {"event_ids": same})
-    return Confirmed(same, [row.event_id for row in rows if row.event_id not in set(same)])
+    return Confirmed(same, {row.event_id: row.run_id for row in rows if row.event_id not in set(same)})
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ def running(app: FastAPI) -> Iterator[None]:
     state = TriggerState(settings, engine, seats, readers)
     app.state.trigger = state
     answer_with(app, engine)
+    app.state.telemetry.pools |= {"trigger": engine, "loops": loops}
     add_schemas(app, body_schemas(settings.models))
     details = {
         "delivery": lambda: settings.delivery,
