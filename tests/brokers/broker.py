@@ -36,12 +36,13 @@ class Broker:
     access: Callable[[str], Mapping[str, str]]
     greeting: tuple[bytes, bytes]  # what one says to it, and how its answer begins; empty: it listens
     prepare: Callable[[], None] = lambda: None  # what must be there before a sidecar comes
+    password: str = PASSWORD
     unread: Callable[[], bool] = lambda: True  # whether nobody waits for messages any more
 
     def start(self) -> None:
         """Return when it answers."""
         self.runner.start()
-        eventually(self._answers, seconds=60, every=0.1)
+        eventually(self._answers, seconds=180, every=0.1)
         self.prepare()
 
     def kill(self) -> None:

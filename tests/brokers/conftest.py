@@ -8,12 +8,12 @@ from dapr.conf import settings as sdk
 from sqlalchemy import make_url
 
 from oncetune.local.sidecar import SidecarPorts
-from tests.brokers.brokers import BROKERS_HERE
+from tests.brokers.brokers import brokers_here, make_broker
 from tests.brokers.way import Way
 from tests.dapr.event_path import DAPR_TOKEN, free_ports
 
 
-@pytest.fixture(scope="session", params=BROKERS_HERE)
+@pytest.fixture(scope="session", params=brokers_here())
 def way(
     request: pytest.FixtureRequest,
     server_url: str,
@@ -25,7 +25,7 @@ def way(
     administer(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     folder = tmp_path_factory.mktemp(request.param)
-    way = Way(BROKERS_HERE[request.param](folder), folder, url, SidecarPorts(*free_ports(4)))
+    way = Way(make_broker(request.param, folder), folder, url, SidecarPorts(*free_ports(4)))
     with pytest.MonkeyPatch.context() as patch:
         # The SDK has read the environment when it was imported.
         for key, value in {

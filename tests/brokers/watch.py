@@ -50,9 +50,7 @@ class Watch:
 
         return watched
 
-    async def _deliver(
-        self, application: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send
-    ) -> None:
+    async def _deliver(self, application: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         document = json.loads(body)
         bulk = document.get("entries")
         if bulk is not None:

@@ -21,17 +21,17 @@ from oncetune.contracts.topics import RUN_LIFECYCLE
 from oncetune.dapr import NotPublished, sidecar_publisher
 from oncetune.ledger.outbox import Pace
 from oncetune.local.preflight import answers
-from oncetune.local.sidecar import BROKERS, HOST, SidecarPorts, daprd_command, find_components, find_daprd
+from oncetune.local.sidecar import HOST, SidecarPorts, daprd_command, find_components, find_daprd
 from oncetune.postgres import connect
 from oncetune.serve import create_app
 from oncetune.trigger.relay import relay
-from tests.brokers.broker import PASSWORD, Broker
+from tests.brokers.broker import Broker
 from tests.brokers.watch import Watch
 from tests.dapr.event_path import APP_TOKEN, DAPR_TOKEN
 from tests.deadline import eventually
 from tests.ledger.given import record
 from tests.serving import SECRET, serving_app
-from tests.status.given import journalled, progress_event, rows
+from tests.status.given import journalled, rows
 
 DEADLINE = timedelta(seconds=5)
 PACE = Pace(deadline=DEADLINE, backoff=timedelta(seconds=0.5), max_backoff=timedelta(seconds=2))
@@ -61,10 +61,11 @@ def sidecar_command(broker: str, components: Path, ports: SidecarPorts) -> tuple
     return tuple(QUICK.get(before, word) for before, word in zip(("", *command), command, strict=False))
 
 
-def sidecar_environment(broker: Broker, *, password: str = PASSWORD) -> dict[str, str]:
+def sidecar_environment(broker: Broker, *, password: str | None = None) -> dict[str, str]:
+    """What it reads; another `password` than the broker's is a mistake."""
     base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     tokens = {"APP_API_TOKEN": APP_TOKEN, "DAPR_API_TOKEN": DAPR_TOKEN, "DAPR_HOST_IP": HOST}
-    return {**base, **tokens, **broker.access(password)}
+    return {**base, **tokens, **broker.access(password or broker.password)}
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Way:
     _sidecar: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        self._components = components_of(self.broker.name, self.folder / "components")
+        self.components = components_of(self.broker.name, self.folder / "components")
         self.log = self.folder / "daprd.log"
         self.publisher = sidecar_publisher()
         self.owner = connect(self.database_url, role=None, pool_size=3)
@@ -113,7 +114,7 @@ class Way:
     def start_sidecar(self) -> None:
         """Return when it has its component and, if that is there, its application."""
         with self.log.open("ab") as log:
-            command = sidecar_command(self.broker.name, self._components, self.ports)
+            command = sidecar_command(self.broker.name, self.components, self.ports)
             self._sidecar = subprocess.Popen(
                 command, env=sidecar_environment(self.broker), stdout=log, stderr=log, start_new_session=True
             )
@@ -186,4 +187,5 @@ class Way:
         self.kill_sidecar()
         self.stop_app()
         self.broker.kill()
+        self.broker.wipe()
         self.owner.dispose()
