@@ -137,17 +137,17 @@ class Way:
         """Once; raises NotPublished."""
         self.publisher(topic, event, DEADLINE)
 
+    def publishes(self, event: dict[str, Any]) -> bool:
+        """Publish once more; whether the sidecar said that it did."""
+        try:
+            self.publish(event)
+        except NotPublished:
+            return False
+        return True
+
     def publish_in_the_end(self, event: dict[str, Any]) -> None:
         """As soon as the sidecar has its broker again."""
-
-        def published() -> bool:
-            try:
-                self.publish(event)
-            except NotPublished:
-                return False
-            return True
-
-        eventually(published, seconds=45, every=0.2)
+        eventually(lambda: self.publishes(event), seconds=45, every=0.2)
 
     def journalled(self, event: dict[str, Any]) -> bool:
         return event["id"] in journalled(self.owner)
