@@ -87,4 +87,5 @@ class Package:
             self._process.wait()
 
     def wipe(self) -> None:
-        shutil.rmtree(self.folder)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-from testcontainers.core.container import DockerContainer
+from typing import Any
 
 from tests.brokers.broker import HOST, PASSWORD, Broker
 from tests.brokers.packages import (
@@ -35,13 +34,15 @@ class Container:
     command: str
     port: int
     inner_port: int
-    _container: DockerContainer | None = field(default=None, init=False)
+    _container: Any = field(default=None, init=False)
 
     @property
     def kind(self) -> str:
         return f"testcontainers, {self.image}"
 
     def start(self) -> None:
+        from testcontainers.core.container import DockerContainer  # slow, and often not needed
+
         if self._container is None:
             self._container = DockerContainer(self.image).with_command(self.command)
             self._container.ports[self.inner_port] = (HOST, self.port)
