@@ -16,6 +16,7 @@ from sqlalchemy import Engine, make_url, text
 from oncetune.logs import configure_logs
 from oncetune.migrations.upgrade import upgrade
 from oncetune.postgres import connect
+from tests.brokers.brokers import missing_brokers
 from tests.chaos.ground import missing_parts
 from tests.postgres import TestServer, start_server
 
@@ -38,7 +39,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     server = config.stash.get(SERVER, None)
     left_out = [f"{part} (needs {needs})" for part, needs in missing_parts().items()]
     chaos = [f"chaos: left out here: {', '.join(left_out)}"] if left_out else []
-    return [f"postgres: {server.kind}", *chaos] if server else []
+    absent = [f"{name} (needs an image or {needs})" for name, needs in missing_brokers().items()]
+    brokers = [f"brokers: left out here: {', '.join(absent)}"] if absent else []
+    return [f"postgres: {server.kind}", *chaos, *brokers] if server else []
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

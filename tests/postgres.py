@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.containers import find_image
+
 IMAGE = "oncetune-test/postgres:18", "postgres:18"  # the first that is there or can be pulled
 
 
@@ -38,65 +40,14 @@ def start_server(*, durable: bool = False) -> TestServer:
 
 
 def _container(fsync: str) -> TestServer | None:
-    import docker
-    from docker.errors import APIError, DockerException, ImageNotFound
-
-    try:
-        client = docker.from_env(timeout=120)
-    except DockerException:
-        return None  # there is no engine
     wanted = os.environ.get("ONCETUNE_TEST_POSTGRES_IMAGE")
-    try:
-        if not _answers(client):
-            return None
-        for image in (wanted,) if wanted else IMAGE:
-            try:
-                client.images.get(image)
-            except ImageNotFound:
-                try:
-                    client.images.pull(image)
-                except APIError:
-                    continue
-            return _start(image, fsync, reaper=_reaper(client))
+    image = find_image(*([wanted] if wanted else IMAGE))
+    if image is None:
         if wanted:
             raise RuntimeError(f"ONCETUNE_TEST_POSTGRES_IMAGE={wanted} is neither present nor can it be pulled")
         return None
-    finally:
-        client.close()
-
-
-def _answers(client: object) -> bool:
-    from docker.errors import DockerException
-
-    try:
-        return bool(client.ping())  # type: ignore[attr-defined]
-    except DockerException:
-        return False
-
-
-def _reaper(client: object) -> bool:
-    """Whether the image of the containers' reaper can be had; it only cleans up after a killed run."""
-    from docker.errors import APIError, ImageNotFound
-    from testcontainers.core.config import testcontainers_config
-
-    try:
-        client.images.get(testcontainers_config.ryuk_image)  # type: ignore[attr-defined]
-    except ImageNotFound:
-        try:
-            client.images.pull(testcontainers_config.ryuk_image)  # type: ignore[attr-defined]
-        except APIError:
-            return False
-    return True
-
-
-def _start(image: str, fsync: str, *, reaper: bool) -> TestServer:
     from testcontainers.community.postgres import PostgresContainer
-    from testcontainers.core.config import ConnectionMode, testcontainers_config
 
-    testcontainers_config.ryuk_disabled = not reaper
-    testcontainers_config.sleep_time = 0.2
-    if Path("/sys/class/net/docker0").exists():  # mapped ports are on this very machine, /.dockerenv or not
-        testcontainers_config.connection_mode_override = ConnectionMode.docker_host
     container = PostgresContainer(image, username="postgres", password="postgres", dbname="postgres", driver=None)
     container.with_command(f"postgres -c max_connections=300 -c fsync={fsync} -c shared_buffers=128MB")
     container.start()

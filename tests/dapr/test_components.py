@@ -1,11 +1,14 @@
 """The names in components/*.yaml are those of contracts/topics.py, and everything not named there is denied."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dapr.ext.fastapi import DaprApp
+from fastapi import FastAPI
 
 from oncetune.contracts.topics import (
     DEAD_LETTER,
@@ -17,11 +20,15 @@ from oncetune.contracts.topics import (
     app_id,
 )
 from oncetune.dapr import DELIVERY_PATHS
+from oncetune.ledger.outbox import Pace
+from oncetune.status import subscriptions as status
+from oncetune.trainer import subscriptions as trainer
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 TRIGGER, STATUS, TRAINER = app_id(("trigger",)), app_id(("status",)), app_id(("trainer",))
 TOGETHER = app_id(("trigger", "status"))
 APPS = {TRIGGER, STATUS, TRAINER, TOGETHER}
+BROKERS = sorted(folder.name for folder in (COMPONENTS / "brokers").iterdir())
 TOPICS = {*ROUTE, *DEAD_LETTER.values()}
 
 
@@ -29,9 +36,14 @@ def load(name: str) -> Any:
     return yaml.safe_load((COMPONENTS / f"{name}.yaml").read_text())
 
 
+@pytest.fixture(params=BROKERS)
+def broker(request) -> str:
+    return request.param
+
+
 @pytest.fixture
-def pubsub() -> dict[str, str]:
-    return {entry["name"]: entry.get("value", "") for entry in load("pubsub")["spec"]["metadata"]}
+def pubsub(broker) -> dict[str, str]:
+    return {entry["name"]: entry.get("value", "") for entry in load(f"brokers/{broker}/pubsub")["spec"]["metadata"]}
 
 
 def scopes(text: str) -> dict[str, set[str]]:
@@ -44,8 +56,9 @@ def seconds(text: str) -> float:
 
 
 def test_every_file_is_for_our_component_and_our_applications():
-    assert load("pubsub")["metadata"]["name"] == PUBSUB
-    assert set(load("pubsub")["scopes"]) == APPS
+    for broker in BROKERS:
+        assert load(f"brokers/{broker}/pubsub")["metadata"]["name"] == PUBSUB
+        assert set(load(f"brokers/{broker}/pubsub")["scopes"]) == APPS
     assert set(load("resiliency")["spec"]["targets"]["components"]) == {PUBSUB}
     assert set(load("resiliency")["scopes"]) == APPS
     assert load("subscriptions")["spec"]["pubsubname"] == PUBSUB
@@ -72,16 +85,46 @@ def test_the_lifecycle_topic_is_subscribed_in_bulk_no_larger_than_the_component_
     assert (spec["topic"], spec["routes"]) == (RUN_LIFECYCLE, {"default": ROUTE[RUN_LIFECYCLE]})
     assert spec["deadLetterTopic"] == DEAD_LETTER[RUN_LIFECYCLE]
     assert spec["bulkSubscribe"]["enabled"] is True
-    assert spec["bulkSubscribe"]["maxMessagesCount"] <= int(pubsub["concurrency"])
-    assert int(pubsub["queueDepth"]) <= int(pubsub["concurrency"])
+    workers = {"redis": "concurrency", "rabbitmq": "prefetchCount", "jetstream": "maxAckPending"}  # Kafka reads bulks
+    if broker in workers:
+        assert spec["bulkSubscribe"]["maxMessagesCount"] <= int(pubsub[workers[broker]])
+    if broker == "redis":
+        assert int(pubsub["queueDepth"]) <= int(pubsub["concurrency"])
 
 
-def test_a_message_is_not_redelivered_while_its_delivery_is_still_being_tried(pubsub):
+def test_a_message_is_not_redelivered_while_its_delivery_is_still_being_tried():
     policies = load("resiliency")["spec"]["policies"]
     retry, timeout = policies["retries"]["delivery"], seconds(policies["timeouts"]["delivery"])
     longest = (retry["maxRetries"] + 1) * timeout + retry["maxRetries"] * 1.5 * seconds(retry["maxInterval"])
-    assert longest < seconds(pubsub["processingTimeout"])
+    for broker, name in (("redis", "processingTimeout"), ("jetstream", "ackWait")):
+        metadata = load(f"brokers/{broker}/pubsub")["spec"]["metadata"]
+        (patience,) = (entry["value"] for entry in metadata if entry["name"] == name)
+        assert longest < seconds(patience)
     assert "circuitBreaker" not in load("resiliency")["spec"]["targets"]["components"][PUBSUB]["inbound"]
+
+
+def test_no_component_holds_an_address_or_a_secret():
+    words = ("host", "brokers", "url", "user", "password", "token", "sasl", "auth")
+    for broker in BROKERS:
+        for entry in load(f"brokers/{broker}/pubsub")["spec"]["metadata"]:
+            if entry["name"].lower().startswith(words) or "password" in entry["name"].lower():
+                assert entry["envRef"].startswith("ONCETUNE_"), entry
+
+
+def test_every_subscription_asks_for_a_quorum_queue():
+    dapr = DaprApp(FastAPI())
+    trainer.subscribe(dapr)
+    status.subscribe(FastAPI(), dapr)
+    subscribed = [load("subscriptions")["spec"], *dapr._get_subscriptions()]
+    assert len(subscribed) == len(TOPICS) + 1  # a trainer's is the second of run.requested
+    assert all(one["metadata"].get("queueType") == "quorum" for one in subscribed)
+
+
+def test_each_topic_has_a_stream_of_its_own_which_does_not_swallow_the_relays_second_try():
+    streams = [json.loads(file.read_text()) for file in (COMPONENTS / "brokers/jetstream/streams").glob("*.json")]
+    assert sorted(stream["subjects"] for stream in streams) == sorted([topic] for topic in TOPICS)
+    assert all(stream["storage"] == "file" for stream in streams)
+    assert all(timedelta(microseconds=one["duplicate_window"] / 1000) < Pace().backoff for one in streams)
 
 
 def test_every_route_is_behind_the_token_of_the_sidecar():
