@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from oncetune.logs import log
 from oncetune.postgres import connect
@@ -67,3 +67,47 @@ def current(database_url: str) -> str | None:
             return MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
+
+
+class NoSchemaInTime(Exception):
+    """The database has not had this version's schema before the deadline; the message says what was missing."""
+
+
+def wait_for_schema(database_url: str, *, deadline: timedelta, every: timedelta = timedelta(seconds=1)) -> str:
+    """The database's revision, as soon as it is the one that this version needs or a newer version's.
+
+    A newer one will do, since migrations only widen what the version before needs. Each new reason to go on waiting is
+    one line of the log. Raises NoSchemaInTime, or sqlalchemy's ArgumentError at once when `database_url` is no URL.
+    """
+    end = time.monotonic() + deadline.total_seconds()
+    known, needed = revisions(), head()
+    told = None
+    while True:
+        found, missing = _look(database_url, needed)
+        if found is not None and (found == needed or found not in known):
+            return found
+        if missing != told:
+            log.info("migration.waits", reason=missing)
+            told = missing
+        if time.monotonic() >= end:
+            raise NoSchemaInTime(missing)
+        time.sleep(every.total_seconds())
+
+
+def _look(database_url: str, needed: str) -> tuple[str | None, str]:
+    """The revision that is there, and in words what it lacks."""
+    try:
+        found = current(database_url)
+    except ArgumentError:
+        raise
+    except OperationalError as error:
+        return None, f"the database does not answer: {_in_words(error)}"
+    except SQLAlchemyError as error:
+        return None, f"the database does not tell its schema: {_in_words(error)}"
+    if found is None:
+        return None, f"the database has no schema of oncetune yet, {needed} is needed"
+    return found, f"the schema is at {found}, {needed} is needed"
+
+
+def _in_words(error: SQLAlchemyError) -> str:
+    return " ".join(str(getattr(error, "orig", error)).split())[:300]
