@@ -31,6 +31,7 @@ TOKEN_HEADER = "dapr-api-token"
 MAX_DELIVERY_BYTES = 4 * 1024 * 1024  # daprd's own --max-body-size
 _HINT_DEADLINE = timedelta(seconds=1)  # a trainer that hangs holds up no event of another run for longer
 DELIVERY_PATHS = ("/dapr/", "/events/")
+QUORUM = {"queueType": "quorum"}  # of every subscription: on RabbitMQ a queue that outlives a node; elsewhere nothing
 
 Document = dict[str, JsonValue]
 Publish = Callable[[str, Document, timedelta], None]  # topic, event, deadline; raises NotPublished

@@ -1,6 +1,6 @@
 """Topics, routes and application ids: the names that `components/`, the relay and the subscribers share."""
 
-PUBSUB = "oncetune"  # the name of the pub/sub component in components/pubsub.yaml
+PUBSUB = "oncetune"  # the name of the pub/sub component in components/brokers/*/pubsub.yaml
 
 RUN_REQUESTED = "run.requested"  # to trainers (a hint to claim) and to the journal
 RUN_LIFECYCLE = "run.lifecycle"  # to the journal: everything that happens to a run after its request

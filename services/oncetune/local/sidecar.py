@@ -15,6 +15,7 @@ from oncetune.contracts.topics import app_id
 from oncetune.local.preflight import CannotStart
 
 HOST = "127.0.0.1"
+BROKERS = "brokers"  # in the folder of components: one folder for each broker, with its component file
 _CHECKOUT = Path(__file__).resolve().parents[3]
 
 
@@ -62,7 +63,7 @@ def find_valkey() -> Path | None:
 def find_components() -> Path | None:
     """The folder of Dapr's files; None in an installation without a checkout."""
     folder = _CHECKOUT / "components"
-    return folder if (folder / "pubsub.yaml").is_file() else None
+    return folder if (folder / BROKERS / "redis").is_dir() else None
 
 
 def _runs(path: Path) -> bool:
@@ -70,13 +71,14 @@ def _runs(path: Path) -> bool:
 
 
 def daprd_command(
-    daprd: Path, components: Path, services: tuple[str, ...], ports: SidecarPorts, *, log_level: str = "info"
+    daprd: Path, components: Path, services: tuple[str, ...], ports: SidecarPorts, *, broker: str = "redis"
 ) -> tuple[str, ...]:
     """The sidecar of the process that serves `services`; it waits until that process listens, then subscribes."""
     return (
         str(daprd),
         *("--app-id", app_id(services)),
-        *("--resources-path", str(components), "--config", str(components / "local" / "daprd.yaml")),
+        *("--resources-path", str(components), "--resources-path", str(components / BROKERS / broker)),
+        *("--config", str(components / "local" / "daprd.yaml")),
         *("--app-channel-address", HOST, "--app-port", str(ports.app), "--app-protocol", "http"),
         *("--dapr-listen-addresses", HOST),
         *("--dapr-http-port", str(ports.http), "--dapr-grpc-port", str(ports.grpc)),
@@ -87,7 +89,7 @@ def daprd_command(
         *("--enable-app-health-check", "--app-health-check-path", "/live"),
         *("--app-health-probe-interval", "5", "--app-health-probe-timeout", "1500", "--app-health-threshold", "3"),
         *("--dapr-graceful-shutdown-seconds", "10"),
-        *("--log-as-json", "--log-level", log_level),
+        *("--log-as-json", "--log-level", "info"),
     )
 
 

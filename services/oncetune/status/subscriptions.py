@@ -10,7 +10,7 @@ from dapr.ext.fastapi import DaprApp
 from fastapi import Depends, FastAPI, Request
 
 from oncetune.contracts.topics import DEAD_LETTER, DEAD_LETTER_ROUTE, PUBSUB, ROUTE, RUN_LIFECYCLE, RUN_REQUESTED
-from oncetune.dapr import Reply, delivered, delivered_dead_letter
+from oncetune.dapr import QUORUM, Reply, delivered, delivered_dead_letter
 from oncetune.logs import log
 from oncetune.status.deliveries import read_bulk, read_dead_letter, read_one
 from oncetune.status.intake import journal, store_dead_letter
@@ -22,7 +22,7 @@ Answer = dict[str, Reply]
 
 _TOPIC_OF_DEAD = {route: topic for topic, route in DEAD_LETTER_ROUTE.items()}
 # A dead letter may be anything, also bytes that a sidecar could not parse as an event: it hands them over as they are.
-_RAW = {"rawPayload": "true"}
+_RAW = {"rawPayload": "true", **QUORUM}
 
 
 def subscribe(app: FastAPI, dapr: DaprApp) -> None:
@@ -30,6 +30,7 @@ def subscribe(app: FastAPI, dapr: DaprApp) -> None:
     dapr.subscribe(
         pubsub=PUBSUB,
         topic=RUN_REQUESTED,
+        metadata=QUORUM,
         route=ROUTE[RUN_REQUESTED],
         dead_letter_topic=DEAD_LETTER[RUN_REQUESTED],
     )(receive_one)

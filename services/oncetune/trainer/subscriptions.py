@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 
 from oncetune.contracts.envelope import UnreadableEvent, read_envelope
 from oncetune.contracts.topics import DEAD_LETTER, PUBSUB, ROUTE, RUN_REQUESTED
-from oncetune.dapr import Reply, delivered
+from oncetune.dapr import QUORUM, Reply, delivered
 from oncetune.logs import about, log
 from oncetune.postgres import DATABASE_AWAY
 from oncetune.trainer.slot import Offer, Slot
@@ -16,7 +16,11 @@ from oncetune.trainer.slot import Offer, Slot
 def subscribe(dapr: DaprApp) -> None:
     """Add the subscription and its route."""
     dapr.subscribe(
-        pubsub=PUBSUB, topic=RUN_REQUESTED, route=ROUTE[RUN_REQUESTED], dead_letter_topic=DEAD_LETTER[RUN_REQUESTED]
+        pubsub=PUBSUB,
+        topic=RUN_REQUESTED,
+        metadata=QUORUM,
+        route=ROUTE[RUN_REQUESTED],
+        dead_letter_topic=DEAD_LETTER[RUN_REQUESTED],
     )(receive_run_requested)
 
 

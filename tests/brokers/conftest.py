@@ -1,0 +1,44 @@
+"""One way through each broker for the whole session: the tests of one broker run together."""
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from dapr.conf import settings as sdk
+from sqlalchemy import make_url
+
+from oncetune.local.sidecar import SidecarPorts
+from tests.brokers.brokers import BROKERS_HERE
+from tests.brokers.way import Way
+from tests.dapr.event_path import DAPR_TOKEN, free_ports
+
+
+@pytest.fixture(scope="session", params=BROKERS_HERE)
+def way(
+    request: pytest.FixtureRequest,
+    server_url: str,
+    template: str,
+    administer: Callable[[str], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Way]:
+    name = f"brokers_{uuid.uuid4().hex}"
+    administer(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    folder = tmp_path_factory.mktemp(request.param)
+    way = Way(BROKERS_HERE[request.param](folder), folder, url, SidecarPorts(*free_ports(4)))
+    with pytest.MonkeyPatch.context() as patch:
+        # The SDK has read the environment when it was imported.
+        for key, value in {
+            "DAPR_HTTP_PORT": way.ports.http,
+            "DAPR_GRPC_PORT": way.ports.grpc,
+            "DAPR_API_TOKEN": DAPR_TOKEN,
+        }.items():
+            patch.setattr(sdk, key, value)
+        try:
+            way.broker.start()
+            way.start_app()
+            way.start_sidecar()
+            yield way
+        finally:
+            way.close()
+            administer(f"DROP DATABASE {name} WITH (FORCE)")
