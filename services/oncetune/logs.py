@@ -1,7 +1,7 @@
 """One line an event: JSON for machines, readable on a terminal. An event name and fields, never a sentence.
 
-`run_id` is bound once, with `about`, for everything that happens inside. Secrets and dataset text are never logged:
-fields whose name speaks of a secret are masked here as the last line of defence.
+`run_id` is bound once, with `about`, for everything that happens inside, `trace_id` by a span of `tracing`. Secrets and
+dataset text are never logged: fields whose name speaks of a secret are masked here as the last line of defence.
 """
 
 import logging
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import structlog
+from opentelemetry import trace
 from structlog.typing import EventDict, WrappedLogger
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -38,6 +39,7 @@ def configure_logs(service: str, *, json: bool | None = None) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         _name_service(service),
+        _name_trace,
         _mask,
     ]
     renderer: structlog.typing.Processor = (
@@ -73,6 +75,11 @@ def _name_service(service: str) -> structlog.typing.Processor:
         return {**first, "svc": service, **event}
 
     return add
+
+
+def _name_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    current = trace.get_current_span().get_span_context()
+    return {**event, "trace_id": trace.format_trace_id(current.trace_id)} if current.is_valid else event
 
 
 @contextmanager

@@ -18,19 +18,22 @@ from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from sqlalchemy import text
 
-from oncetune import health
+from oncetune import health, scrape
 from oncetune.contracts.topics import app_id
-from oncetune.dapr import RequireAppToken
+from oncetune.dapr import DELIVERY_PATHS, RequireAppToken
 from oncetune.gateway.errors import answer_refusals
 from oncetune.gateway.http1 import Http1
 from oncetune.gateway.openapi import describe_api
 from oncetune.logs import configure_logs, log
 from oncetune.postgres import DATABASE_AWAY, connect
+from oncetune.scrape import MeasureHttp, Telemetry
 from oncetune.status import main as status
+from oncetune.tracing import CarryTrace, native_telemetry
 from oncetune.trainer import main as trainer
 from oncetune.trigger import main as trigger
 
 SERVICES = {"trigger": trigger, "status": status, "trainer": trainer}
+_UNTRACED = (*DELIVERY_PATHS, "/live", "/ready", "/health", "/metrics")  # an event brings a trace of its own
 
 
 class BadService(ValueError):
@@ -62,17 +65,26 @@ def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
         version=version("oncetune"),
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would lead past the gateway, to this service's own address
+        telemetry=native_telemetry(_untraced),
     )
     answer_refusals(app)
     describe_api(app)
     app.include_router(health.routes)
+    app.include_router(scrape.routes)
+    app.state.telemetry = Telemetry(names)
     dapr = DaprApp(app)
     for module in modules:
         module.mount(app, dapr)
     app.state.port = port
     app.state.app_token = _app_token()
     app.add_middleware(RequireAppToken, token=app.state.app_token)
+    app.add_middleware(CarryTrace, untraced=_untraced)
+    app.add_middleware(MeasureHttp, service=app.state.telemetry.name)
     return app
+
+
+def _untraced(path: str) -> bool:
+    return path.startswith(_UNTRACED)
 
 
 def _app_token() -> str:
@@ -112,6 +124,7 @@ def require_schema(names: tuple[str, ...]) -> None:
 def serve(names: tuple[str, ...], *, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; returns after every loop has ended. Raises BadService."""
     configure_logs("+".join(names))
+    os.environ.setdefault("OTEL_SERVICE_NAME", app_id(names))
     app = create_app(names, port=port)
     check_settings(names)
     require_schema(names)

@@ -99,7 +99,7 @@ class Picture(RuleBasedStateMachine):
 
     def _confirm(self) -> None:
         with transaction(self.engines.trigger) as session:
-            assert confirm_events(session).conflicting == []
+            assert confirm_events(session).conflicting == {}
 
     # What is true at every moment
 

@@ -202,7 +202,7 @@ def test_a_forged_entry_under_its_id_never_confirms_an_event_and_is_told(engine,
     [event] = _take(trigger)
     _journal(engine("status"), forge(event.document))
     found = _confirm(trigger)
-    assert (found.event_ids, found.conflicting) == ([], [event.event_id])
+    assert (found.event_ids, found.conflicting) == ([], {event.event_id: event.run_id})
     make_due(engine(None))
     assert [again.event_id for again in _take(trigger)] == [event.event_id]
 

@@ -19,7 +19,7 @@ from tests.trigger.asked import ask
 
 PACKAGE = Path(oncetune.__file__).parent
 SIGNED = [{"GatewayUser": [], "GatewaySignature": []}]
-PAGES = {"/docs", "/docs/static", "/docs/oauth2-redirect", "/openapi.json"}
+PAGES = {"/docs", "/docs/static", "/docs/oauth2-redirect", "/openapi.json", "/metrics"}
 
 
 def operations(document: Any) -> Iterator[tuple[str, Any]]:

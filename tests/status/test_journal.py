@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from oncetune.contracts.envelope import Envelope
+from oncetune.contracts.topics import RUN_LIFECYCLE
 from oncetune.dapr import Reply
 from oncetune.postgres import transaction
 from oncetune.status.intake import journal
@@ -71,7 +72,7 @@ def test_overlapping_batches_at_once_journal_each_event_once_and_never_deadlock(
     events = [envelope(progress_event(position=n)) for n in range(1, 41)]
     batches = [events if n % 2 else events[::-1] for n in range(16)]
     with ThreadPoolExecutor(8) as threads:
-        replies = list(threads.map(lambda batch: journal(status, batch), batches))
+        replies = list(threads.map(lambda batch: journal(status, RUN_LIFECYCLE, batch), batches))
     assert all(reply is Reply.SUCCESS for batch in replies for reply in batch)
     assert len(journalled(engine(None))) == 40
     counted = rows(engine(None), "SELECT sum(count) FROM audit.delivery WHERE outcome = 'duplicate'")
@@ -87,7 +88,7 @@ def test_a_batch_waits_for_another_without_holding_what_that_one_needs(engine, b
     with ThreadPoolExecutor(1) as thread:
         with transaction(status) as session:
             append_events(session, [low])
-            second = thread.submit(journal, status, [high, low] if backwards else [low, high])
+            second = thread.submit(journal, status, RUN_LIFECYCLE, [high, low] if backwards else [low, high])
             eventually(lambda: rows(owner, waiting))
             append_events(session, [high])  # a deadlock, had the second batch begun with it
         assert second.result() == [Reply.SUCCESS, Reply.SUCCESS]
@@ -97,7 +98,11 @@ def test_an_entry_that_postgres_cannot_hold_takes_no_neighbour_with_it(engine):
     good, late = envelope(progress_event()), envelope(progress_event())
     bad = envelope(progress_event())
     unkeepable = Envelope(**(bad.model_dump() | {"document": bad.document | {"note": "\x00"}}))  # past the parser
-    assert journal(engine("status"), [good, unkeepable, late]) == [Reply.SUCCESS, Reply.DROP, Reply.SUCCESS]
+    assert journal(engine("status"), RUN_LIFECYCLE, [good, unkeepable, late]) == [
+        Reply.SUCCESS,
+        Reply.DROP,
+        Reply.SUCCESS,
+    ]
     assert journalled(engine(None)) == {str(good.event_id), str(late.event_id)}
     assert delivery_counts(engine(None), bad.event_id) == {"invalid": 1}
 
@@ -106,7 +111,7 @@ def test_counts_that_cannot_be_kept_do_not_fail_the_batch(engine):
     event = envelope(progress_event())
     with engine(None).begin() as connection:
         connection.execute(text("DROP TABLE audit.delivery"))
-    assert journal(engine("status"), [event, event]) == [Reply.SUCCESS, Reply.SUCCESS]
+    assert journal(engine("status"), RUN_LIFECYCLE, [event, event]) == [Reply.SUCCESS, Reply.SUCCESS]
     assert journalled(engine(None)) == {str(event.event_id)}
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from oncetune.contracts.envelope import open_envelope
 from oncetune.contracts.progress import Progress
+from oncetune.contracts.topics import RUN_LIFECYCLE
 from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, finish_run, renew_lease
 from oncetune.ledger.outbox import Pace, take_events
 from oncetune.ledger.requests import request_cancel
@@ -31,7 +32,7 @@ def publish_all(engine) -> list:
     with transaction(engine("trigger")) as session:
         taken = take_events(session, Pace(deadline=timedelta(0), backoff=timedelta(0)))
     events = [open_envelope(event.document) for event in taken]
-    journal(engine("status"), events)
+    journal(engine("status"), RUN_LIFECYCLE, events)
     return events
 
 
@@ -227,16 +228,16 @@ def test_a_forged_event_that_came_first_is_a_conflict_of_the_trail_and_the_true_
         [true] = take_events(session, Pace())
     forged = true.document | {"data": true.document["data"] | {"user_id": "mallory"}}
     for document in (forged, true.document):
-        journal(engine("status"), [open_envelope(document)])
+        journal(engine("status"), RUN_LIFECYCLE, [open_envelope(document)])
     trail = status.get(f"/runs/{run_id}/events").json()
     assert (trail["conflicts"], trail["pending"]) == (1, 1)
 
 
 def test_a_hole_a_double_and_a_lost_end_of_the_trail_are_visible(status, engine):
     hole, double, end = (record(engine("trigger"), f"kb{n}").run_id for n in range(3))
-    journal(engine("status"), [open_envelope(progress_event(hole, position=2))])
+    journal(engine("status"), RUN_LIFECYCLE, [open_envelope(progress_event(hole, position=2))])
     publish_all(engine)
-    journal(engine("status"), [open_envelope(progress_event(double, position=1))])
+    journal(engine("status"), RUN_LIFECYCLE, [open_envelope(progress_event(double, position=1))])
     with engine(None).begin() as connection:
         connection.execute(text("ALTER TABLE audit.journal DISABLE TRIGGER USER"))
         connection.execute(text("DELETE FROM audit.journal WHERE position = 1 AND run_id <> :id"), {"id": double})

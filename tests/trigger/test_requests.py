@@ -1,6 +1,7 @@
 """What a request gets: one run, the same answer again, or the run that stands in its way."""
 
 import json
+import re
 from uuid import UUID
 
 from tests.ledger.given import change, rows_of
@@ -113,8 +114,12 @@ def test_the_trace_of_the_caller_is_kept_with_the_run(client, engine):
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     ask(client, headers=signed() | {"traceparent": trace})
     ask(client, document("b"), headers=signed() | {"traceparent": b"\xff broken"})
+    ask(client, document("c"))
     kept = rows_of(engine(None), "SELECT traceparent FROM ledger.outbox ORDER BY occurred_at")
-    assert [row.traceparent for row in kept] == [trace, None]
+    first, *made = [row.traceparent for row in kept]
+    assert first == trace
+    assert len(set(made)) == 2, "who brings none, or none that can be read, gets a new one"
+    assert all(re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", one) for one in made)
 
 
 def test_the_published_event_names_the_dataset_and_never_holds_its_text(client, engine):

@@ -17,6 +17,7 @@ from oncetune.contracts.events import RunEvent, run_event
 from oncetune.contracts.strict_json import UnreadableJson, parse
 
 CONTENT_TYPE = "application/cloudevents+json"
+TRACE = "origintraceparent"  # not `traceparent`, which daprd overwrites at every publish
 SCHEMA_VERSION = "1"
 
 
@@ -35,6 +36,21 @@ class Envelope(BaseModel):
     type: str
     content_hash: str  # 64 hex digits
     document: dict[str, JsonValue]  # the whole event as it arrived
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        """The event's own time; None where it tells none that can be read."""
+        try:
+            time = datetime.fromisoformat(str(self.document.get("time")))
+        except ValueError:
+            return None
+        return time if time.tzinfo else None
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace of the request that the event goes back to."""
+        carried = self.document.get(TRACE)
+        return carried if isinstance(carried, str) else None
 
 
 def write_envelope(
@@ -66,7 +82,7 @@ def write_envelope(
         "data": {"run_id": str(run_id), "position": position, "occurred_at": time, **payload},
     }
     if traceparent:
-        document["origintraceparent"] = traceparent  # daprd overwrites `traceparent` at every publish
+        document[TRACE] = traceparent
     return document
 
 

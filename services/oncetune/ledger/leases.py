@@ -32,6 +32,7 @@ class Lease:
     strikes: int  # of the attempts before, since the run last got further
     recipe: dict[str, Any]
     expires_at: datetime  # by the database's clock
+    traceparent: str | None  # the trace of the run's request
 
 
 class LeaseLost(Exception):
@@ -77,7 +78,9 @@ def claim_run(
             "source": TRAINER,
         },
     ).one_or_none()
-    return None if row is None else Lease(row.id, row.attempt, row.strikes, row.recipe, row.lease_expires_at)
+    if row is None:
+        return None
+    return Lease(row.id, row.attempt, row.strikes, row.recipe, row.lease_expires_at, row.traceparent)
 
 
 def read_rows(session: Session, dataset_sha256: str) -> list[bytes]:

@@ -1,6 +1,6 @@
 """What the relay takes and confirms: step 5 of the room's protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,6 +35,7 @@ class TakenEvent:
     run_id: UUID
     type: str
     publishes: int  # this one included
+    traceparent: str | None
     document: dict[str, JsonValue]
 
 
@@ -65,7 +66,9 @@ def take_events(session: Session, pace: Pace) -> list[TakenEvent]:
             "slow_seconds": pace.slow.total_seconds(),
         },
     )
-    return [TakenEvent(row.event_id, row.run_id, row.type, row.publishes, _document(row)) for row in rows]
+    return [
+        TakenEvent(row.event_id, row.run_id, row.type, row.publishes, row.traceparent, _document(row)) for row in rows
+    ]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ class Confirmed:
     """What one look at the journal found."""
 
     event_ids: Sequence[UUID]
-    conflicting: Sequence[UUID]  # the journal holds other content under the id: somebody forged it, alarm
+    conflicting: Mapping[
+        UUID, UUID
+    ]  # to its run: the journal has other content under the id, somebody forged it, alarm
 
 
 def confirm_events(session: Session, *, limit: int = 500) -> Confirmed:
@@ -92,7 +97,7 @@ def confirm_events(session: Session, *, limit: int = 500) -> Confirmed:
     same = [row.event_id for row in rows if content_hash(_document(row)) == row.hash]
     if same:
         session.execute(statement("ledger", "confirm_events"), {"event_ids": same})
-    return Confirmed(same, [row.event_id for row in rows if row.event_id not in set(same)])
+    return Confirmed(same, {row.event_id: row.run_id for row in rows if row.event_id not in set(same)})
 
 
 @dataclass(frozen=True)

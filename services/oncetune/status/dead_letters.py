@@ -21,6 +21,7 @@ from oncetune.logs import log
 from oncetune.postgres import statement, transaction
 from oncetune.status.deliveries import Unreadable, read_one
 from oncetune.status.journal import Outcome, append_events
+from oncetune.status.measure import measure_runs
 from oncetune.status.tables import DeadLetter, DeadLetterDecision
 
 
@@ -92,7 +93,7 @@ def decide(
         if decision is Decision.REPLAYED:
             _replay(engine, letter, event, decided_by)
         else:
-            _discard(engine, letter, decided_by)
+            _discard(engine, letter, event, decided_by)
     with transaction(engine) as session:
         return session.get(DeadLetterDecision, (topic, sha256))
 
@@ -109,12 +110,15 @@ def _replay(engine: Engine, letter: Letter, event: Envelope | Unreadable, decide
     level = log.error if outcome is Outcome.CONFLICT else log.info  # an alarm, as at a delivery
     ids = {"event_id": str(event.event_id), "run_id": str(event.run_id), "topic": letter.topic, "sha256": letter.sha256}
     level("dead_letter.replayed", outcome=outcome.value, decided_by=decided_by, **ids)
+    if outcome is Outcome.OK:
+        measure_runs(engine, [event])
 
 
-def _discard(engine: Engine, letter: Letter, decided_by: str) -> None:
+def _discard(engine: Engine, letter: Letter, event: Envelope | Unreadable, decided_by: str) -> None:
     with transaction(engine) as session:
         _record(session, letter, Decision.DISCARDED, None, decided_by)
-    log.info("dead_letter.discarded", topic=letter.topic, sha256=letter.sha256, decided_by=decided_by)
+    run_id = str(event.run_id) if event.run_id else None
+    log.info("dead_letter.discarded", run_id=run_id, topic=letter.topic, sha256=letter.sha256, decided_by=decided_by)
 
 
 def _record(session: Session, letter: Letter, decision: Decision, outcome: Outcome | None, decided_by: str) -> None:

@@ -3,8 +3,10 @@
 One log line for each event of each delivery tells its `outcome`.
 """
 
+import time
 from collections.abc import Sequence
 
+from opentelemetry.trace import SpanKind
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -15,6 +17,9 @@ from oncetune.logs import log
 from oncetune.postgres import transaction
 from oncetune.status.deliveries import Unreadable, read_one
 from oncetune.status.journal import Counted, Outcome, append_events, count_deliveries, keep_dead_letter
+from oncetune.status.measure import measure_runs
+from oncetune.telemetry import count_event
+from oncetune.tracing import about_message, span
 
 REPLY = {
     Outcome.OK: Reply.SUCCESS,
@@ -26,18 +31,21 @@ REPLY = {
 COUNTED = (Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.INVALID)
 
 
-def journal(engine: Engine, delivered: Sequence[Envelope | Unreadable]) -> list[Reply]:
+def journal(engine: Engine, topic: str, delivered: Sequence[Envelope | Unreadable]) -> list[Reply]:
     """Journal what can be read and answer each, in order. Never raises for content or for an absent database."""
+    began = time.time_ns()
     readable = iter(_append(engine, [event for event in delivered if isinstance(event, Envelope)]))
     outcomes = [next(readable) if isinstance(event, Envelope) else Outcome.INVALID for event in delivered]
     for event, outcome in zip(delivered, outcomes, strict=True):
-        _tell(event, outcome)
+        _tell(topic, event, outcome, began)
     counted = [
         Counted(event.event_id, outcome, event.run_id)
         for event, outcome in zip(delivered, outcomes, strict=True)
         if outcome in COUNTED
     ]
     _count(engine, counted)
+    fresh = zip(delivered, outcomes, strict=True)
+    measure_runs(engine, [event for event, outcome in fresh if outcome is Outcome.OK and isinstance(event, Envelope)])
     return [REPLY[outcome] for outcome in outcomes]
 
 
@@ -54,6 +62,7 @@ def store_dead_letter(engine: Engine, topic: str, body: bytes) -> Reply:
         return Reply.RETRY
     kept = {"outcome": Outcome.DEAD_LETTER.value, "topic": topic, "sha256": sha256, "reason": reason}
     log.warning("dead_letter.stored", **kept, **_ids(event))
+    count_event("status", topic, Outcome.DEAD_LETTER.value)
     _count(engine, [Counted(event.event_id, Outcome.DEAD_LETTER, event.run_id)])
     return Reply.SUCCESS
 
@@ -88,10 +97,20 @@ def _ids(event: Envelope | Unreadable) -> dict[str, str | None]:
     return {"event_id": str(event.event_id), "run_id": str(event.run_id) if event.run_id else None}
 
 
-def _tell(event: Envelope | Unreadable, outcome: Outcome) -> None:
+def _tell(topic: str, event: Envelope | Unreadable, outcome: Outcome, began: int) -> None:
+    """One log line, one count and one span, which `began` (Unix nanoseconds) with the delivery."""
     if isinstance(event, Unreadable):
+        count_event("status", topic, outcome.value)
         log.warning("event.invalid", outcome=outcome.value, reason=event.reason, **_ids(event))
         return
+    count_event("status", topic, outcome.value, event.occurred_at)
+    named = about_message(topic, event.event_id, event.run_id)
+    process = f"process {topic}"
+    with span(process, traceparent=event.traceparent, kind=SpanKind.CONSUMER, started=began, attributes=named):
+        _log(event, outcome)
+
+
+def _log(event: Envelope, outcome: Outcome) -> None:
     fields = {"outcome": outcome.value, "type": event.type, "position": event.position, **_ids(event)}
     if outcome is Outcome.CONFLICT:  # an alarm: the relay cannot confirm its own event any more
         log.error("event.conflict", hash=event.content_hash, **fields)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
@@ -10,7 +11,9 @@ from fastapi import FastAPI
 from oncetune.gateway.settings import GatewaySettings
 from oncetune.health import Health, database_check, tell
 from oncetune.postgres import connect
+from oncetune.scrape import STATEMENT_TIMEOUT as SCRAPE_TIMEOUT
 from oncetune.status.dead_letter_routes import dead_letter_routes
+from oncetune.status.measure import measure
 from oncetune.status.routes import routes
 from oncetune.status.settings import StatusSettings
 from oncetune.status.subscriptions import subscribe
@@ -35,6 +38,9 @@ def running(app: FastAPI) -> Iterator[None]:
     app.state.gateway = GatewaySettings()
     engine = connect(settings.database_url, role=ROLE, pool_size=settings.threads, statement_timeout=STATEMENT_TIMEOUT)
     app.state.status = engine
+    scrapes = connect(settings.database_url, role=ROLE, pool_size=0, statement_timeout=SCRAPE_TIMEOUT)
+    app.state.telemetry.read = partial(measure, scrapes)
+    app.state.telemetry.pools["status"] = engine
     tell(app, Health(settings.environment, database_check(engine)))
     try:
         yield

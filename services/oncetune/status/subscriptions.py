@@ -41,7 +41,7 @@ def subscribe(app: FastAPI, dapr: DaprApp) -> None:
 
 def receive_one(body: Body, request: Request) -> Answer:
     """Journal one event."""
-    return {"status": journal(request.app.state.status, [read_one(body)])[0]}
+    return {"status": journal(request.app.state.status, RUN_REQUESTED, [read_one(body)])[0]}
 
 
 def receive_bulk(body: Body, request: Request) -> dict[str, list[dict[str, str]]]:
@@ -49,7 +49,7 @@ def receive_bulk(body: Body, request: Request) -> dict[str, list[dict[str, str]]
     entries = read_bulk(body)
     if not entries:
         log.warning("event.invalid", outcome=Outcome.INVALID.value, reason="the bulk has no entry that can be read")
-    replies = journal(request.app.state.status, [entry.event for entry in entries])
+    replies = journal(request.app.state.status, RUN_LIFECYCLE, [entry.event for entry in entries])
     return {
         "statuses": [
             {"entryId": entry.entry_id, "status": reply} for entry, reply in zip(entries, replies, strict=True)

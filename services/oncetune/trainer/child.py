@@ -6,7 +6,9 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from contextvars import copy_context
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -14,12 +16,13 @@ from pydantic import ValidationError
 
 from oncetune.contracts.progress import Finished, Progress, Refused, child_line
 from oncetune.logs import log
+from oncetune.tracing import current_traceparent
 
 LOG_NAME = "training.log"
 MAX_LINE = 64 * 1024
 # glibc would give the large temporaries of a CPU step back to the kernel each time: 1.6 times slower without these.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
-_OURS = ("DATABASE_URL", "DPO_", "DAPR_", "APP_API_TOKEN", "PG", "ONCETUNE_")
+_OURS = ("DATABASE_URL", "DPO_", "DAPR_", "APP_API_TOKEN", "PG", "ONCETUNE_", "OTEL_", "TRACEPARENT")
 _SECRET_WORDS = ("SECRET", "PASSWORD", "TOKEN", "API_KEY")
 _FOR_MODELS = "HF_"  # the hub's token fetches private models
 
@@ -30,9 +33,12 @@ def _may_know(name: str) -> bool:
 
 
 def child_environment(model_cache: Path) -> dict[str, str]:
-    """The trainer's environment without its settings and secrets, with what training needs."""
+    """The trainer's environment without its settings and secrets, with what training needs and the current trace."""
     kept = {name: value for name, value in os.environ.items() if _may_know(name)}
-    return kept | _MALLOC | {"HF_HUB_DISABLE_TELEMETRY": "1", "ONCETUNE_MODEL_CACHE": str(model_cache)}
+    ours = {"HF_HUB_DISABLE_TELEMETRY": "1", "ONCETUNE_MODEL_CACHE": str(model_cache)}
+    if (trace := current_traceparent()) is not None:
+        ours["TRACEPARENT"] = trace
+    return kept | _MALLOC | ours
 
 
 class Child(AbstractContextManager["Child"]):
@@ -63,7 +69,8 @@ class Child(AbstractContextManager["Child"]):
                 start_new_session=True,
             )
         assert self._process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), name="child", daemon=True)
+        read = partial(copy_context().run, self._read, self._process.stdout)  # its lines tell of the same run
+        self._reader = threading.Thread(target=read, name="child", daemon=True)
         self._reader.start()
 
     @property

@@ -3,8 +3,10 @@
 import threading
 import time
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 
 from sqlalchemy import Engine
 
@@ -12,6 +14,7 @@ from oncetune.contracts.progress import Progress
 from oncetune.ledger.leases import Lease, LeaseLost, holds_lease, renew_lease
 from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
+from oncetune.telemetry import training
 
 MAX_PROGRESS_EVENTS = 20  # an attempt; each heartbeat overwrites the run's progress all the same
 
@@ -47,7 +50,8 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
         self._patience = patience.total_seconds()
         self._told = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{lease.run_id}", daemon=True)
+        beat = partial(copy_context().run, self._beat)  # its lines tell of the same run
+        self._thread = threading.Thread(target=beat, name=f"heartbeat-{lease.run_id}", daemon=True)
         self._progress: Progress | None = None
         self._moved = time.monotonic()
         self.verdict: Verdict | None = None
@@ -59,12 +63,14 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
 
     def __exit__(self, *_exc: object) -> None:
         self.stop()
+        training.end()
 
     def tell(self, progress: Progress) -> None:
         """What the child said last; the next beat carries it. Any thread may call this."""
         if _place(progress) != _place(self._progress):
             self._moved = time.monotonic()
         self._progress = progress
+        training.tell(progress)
 
     @property
     def still_for(self) -> float:

@@ -30,6 +30,7 @@ def running(app: FastAPI) -> Iterator[None]:
     beats = connect(settings.database_url, role=ROLE, pool_size=0)
     slot = Slot(engine, worker=settings.name, lease=settings.lease)
     app.state.slot = slot
+    app.state.telemetry.pools["trainer"] = engine
     tell(app, Health(settings.environment, database_check(beats), {"worker": lambda: settings.name}))
     try:
         with Worker(engine, beats, slot, settings):

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from oncetune.ledger.leases import EndReason, Lease, end_lease
 from oncetune.logs import Outage, about, log
 from oncetune.postgres import DATABASE_AWAY, transaction
+from oncetune.tracing import span
 from oncetune.trainer.attempt import Attempt
 from oncetune.trainer.settings import TrainerSettings
 from oncetune.trainer.slot import Slot
@@ -60,7 +61,8 @@ class Worker(AbstractContextManager["Worker"]):
             sweep(self._engine, self._settings.artifacts)
 
     def _attempt(self, lease: Lease) -> None:
-        with about(run_id=str(lease.run_id)):
+        named = {"oncetune.run_id": str(lease.run_id), "oncetune.attempt": str(lease.attempt)}
+        with about(run_id=str(lease.run_id)), span("train", traceparent=lease.traceparent, attributes=named):
             log.info("run.claimed", outcome="ok", attempt=lease.attempt, worker=self._settings.name)
             try:
                 Attempt(self._engine, self._beats, self._settings, lease, self._stop).run()

@@ -76,6 +76,7 @@ def running(app: FastAPI) -> Iterator[None]:
     loops = connect(settings.database_url, role=ROLE, pool_size=LOOP_POOL)
     state = TriggerState(settings, engine, asyncio.Semaphore(settings.waiting_requests))
     app.state.trigger = state
+    app.state.telemetry.pools |= {"trigger": engine, "loops": loops}
     add_schemas(app, body_schemas(settings.models))
     details = {
         "delivery": lambda: settings.delivery,

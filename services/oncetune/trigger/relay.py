@@ -8,13 +8,15 @@ refused waits for its own next try while the others go on. Any number of relays 
 import threading
 from uuid import UUID
 
+from opentelemetry.trace import SpanKind
 from sqlalchemy import Engine
 
 from oncetune.contracts.topics import topic_of
 from oncetune.dapr import NotPublished, Publish
-from oncetune.ledger.outbox import Pace, confirm_events, take_events
+from oncetune.ledger.outbox import Pace, TakenEvent, confirm_events, take_events
 from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
+from oncetune.tracing import about_message, span
 
 _GATHER_SECONDS = 0.05  # the events of many requests go out in one pass: each pass costs as much as a request does
 
@@ -26,24 +28,36 @@ def relay_once(engine: Engine, publish: Publish, pace: Pace, *, stop: threading.
     for event in taken:
         if stop.is_set():
             break
-        fields = {"event_id": str(event.event_id), "run_id": str(event.run_id), "type": event.type}
+        _publish(event, publish, pace)
+    return len(taken)
+
+
+def _publish(event: TakenEvent, publish: Publish, pace: Pace) -> None:
+    topic = topic_of(event.type)
+    fields = {"event_id": str(event.event_id), "run_id": str(event.run_id), "type": event.type}
+    with span(
+        f"publish {topic}",
+        traceparent=event.traceparent,
+        kind=SpanKind.PRODUCER,
+        attributes=about_message(topic, event.event_id, event.run_id),
+    ):
         try:
-            publish(topic_of(event.type), event.document, pace.deadline)
+            publish(topic, event.document, pace.deadline)
         except NotPublished as reason:
             level = log.error if event.publishes >= pace.stuck_after else log.warning
             level("event.not_published", outcome="retry", publishes=event.publishes, reason=str(reason), **fields)
         else:
             log.info("event.published", outcome="ok", publishes=event.publishes, **fields)
-    return len(taken)
 
 
 def confirm_once(engine: Engine, alarmed: set[UUID]) -> int:
     """End the publishing of what the journal holds; how many. A conflict is told once for each id in `alarmed`."""
     with transaction(engine) as session:
         found = confirm_events(session)
-    for event_id in set(found.conflicting) - alarmed:
-        alarmed.add(event_id)
-        log.error("event.conflict", outcome="conflict", event_id=str(event_id))
+    for event_id, run_id in found.conflicting.items():
+        if event_id not in alarmed:
+            alarmed.add(event_id)
+            log.error("event.conflict", outcome="conflict", event_id=str(event_id), run_id=str(run_id))
     return len(found.event_ids)
 
 

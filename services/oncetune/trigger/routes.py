@@ -25,6 +25,7 @@ from oncetune.ledger.requests import (
 from oncetune.ledger.tables import Run
 from oncetune.logs import about, log
 from oncetune.postgres import transaction
+from oncetune.tracing import current_traceparent
 from oncetune.trigger.admission import Key, Patience, Seat, Trigger, in_flight, trigger_state
 from oncetune.trigger.dry_run import DryRun, Valid, valid
 from oncetune.trigger.openapi import CANCEL_RESPONSES, TRIGGER_BODY, TRIGGER_RESPONSES
@@ -66,17 +67,12 @@ async def trigger_finetune(
         base_model=trigger.base_model,
         recipe=trigger.recipe,
         rows=trigger.rows,
-        traceparent=_traceparent(request),
+        traceparent=current_traceparent(),
     )
     answer = await run_in_threadpool(_accept, trigger_state(request), wanted, key, trigger.fingerprint, patience)
     if answer.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return Accepted(run_id=answer.run_id, status=RunState.QUEUED)  # the first answer, whatever happened since
-
-
-def _traceparent(request: Request) -> str | None:
-    given = request.headers.get("traceparent", "")
-    return given if len(given) == 55 and given.isascii() and given.isprintable() else None
 
 
 def _accept(

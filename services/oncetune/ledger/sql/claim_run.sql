@@ -3,7 +3,7 @@
 -- No row back: nothing waits that this trainer understands. Rows that others are claiming are skipped.
 -- FOR NO KEY UPDATE: an event that is just being inserted holds a key-share lock on its run and must not hide it.
 WITH mine AS (
-    SELECT id, attempt, strikes, recipe, lease_expires_at FROM ledger.run
+    SELECT id, attempt, strikes, recipe, lease_expires_at, traceparent FROM ledger.run
      WHERE claim_id = :claim_id AND lease_owner = :worker AND state = 'running'
 ), next AS (
     SELECT id FROM ledger.run
@@ -29,6 +29,6 @@ WITH mine AS (
            jsonb_build_object('attempt', attempt, 'worker', CAST(:worker AS text))
       FROM claimed
 )
-SELECT id, attempt, strikes, recipe, lease_expires_at FROM claimed
+SELECT id, attempt, strikes, recipe, lease_expires_at, traceparent FROM claimed
 UNION ALL
-SELECT id, attempt, strikes, recipe, lease_expires_at FROM mine
+SELECT id, attempt, strikes, recipe, lease_expires_at, traceparent FROM mine
