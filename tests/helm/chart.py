@@ -1,6 +1,7 @@
 """The chart rendered by Helm as a library: no binary, no cluster."""
 
 import copy
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -40,11 +41,16 @@ def profile(name: str, **more: Any) -> Object:
 
 
 def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Object:
-    """Merged as Helm merges values: maps by key, anything else replaced."""
+    """Merged as Helm merges values: maps by key, anything else replaced, None takes the value away."""
     merged = copy.deepcopy(dict(below))
     for name, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
-        merged[name] = over(merged[name], value) if both else copy.deepcopy(value)
+        if isinstance(value, Mapping):
+            lower = merged.get(name)
+            merged[name] = over(lower if isinstance(lower, Mapping) else {}, value)
+        elif value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = copy.deepcopy(value)
     return merged
 
 
@@ -61,8 +67,13 @@ def render(values: Mapping[str, Any], *, of: helm_python.Chart | None = None) ->
 
 
 def objects(values: Mapping[str, Any]) -> list[Object]:
-    """Everything that would be sent to the cluster."""
-    texts = (text for path, text in render(values).items() if not path.endswith("NOTES.txt"))
+    """Everything that would be sent to the cluster; rendered once for the same values, so nobody may change it."""
+    return _objects(json.dumps(values, sort_keys=True))
+
+
+@cache
+def _objects(values: str) -> list[Object]:
+    texts = (text for path, text in render(json.loads(values)).items() if not path.endswith("NOTES.txt"))
     return [one for text in texts for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one]
 
 

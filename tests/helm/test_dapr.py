@@ -68,7 +68,10 @@ def test_the_bundled_broker_is_where_the_sidecars_look_for_it():
     found = objects(profile("minikube"))
     notes = named(found, "Deployment", "oncetune-trigger")["spec"]["template"]["metadata"]["annotations"]
     service = named(found, "Service", "oncetune-broker")
-    assert f"ONCETUNE_REDIS_HOST={service['metadata']['name']}:{service['spec']['ports'][0]['port']}" in notes["dapr.io/env"]
+    assert (
+        f"ONCETUNE_REDIS_HOST={service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+        in notes["dapr.io/env"]
+    )
 
 
 def test_the_brokers_values_replace_what_the_component_says_and_add_to_it():
@@ -94,7 +97,9 @@ def test_every_pod_is_the_application_that_the_components_name():
 def test_a_sidecar_in_the_cluster_is_told_what_one_on_this_machine_is():
     words = daprd_command(Path("daprd"), COMPONENTS, ("status",), SidecarPorts(8080, 1, 2, 3))
     here = dict(zip(words, [*words[1:], ""], strict=True))
-    notes = named(objects(profile("external")), "Deployment", "oncetune-status")["spec"]["template"]["metadata"]["annotations"]
+    notes = named(objects(profile("external")), "Deployment", "oncetune-status")["spec"]["template"]["metadata"][
+        "annotations"
+    ]
     for flag in ("app-id", "app-port", "app-protocol", "app-health-check-path", "app-health-probe-interval",
                  "app-health-probe-timeout", "app-health-threshold", "log-level"):  # fmt: skip
         assert notes[f"dapr.io/{flag}"] == here[f"--{flag}"], flag
@@ -106,13 +111,20 @@ def test_the_sidecar_and_its_application_know_each_other_by_two_tokens():
     for component in APPS:
         deployment = named(found, "Deployment", f"oncetune-{component}")["spec"]["template"]
         read = {one["name"]: one.get("valueFrom") for one in deployment["spec"]["containers"][0]["env"]}
-        for variable, note in (("DAPR_API_TOKEN", "dapr.io/api-token-secret"), ("APP_API_TOKEN", "dapr.io/app-token-secret")):
+        for variable, note in (
+            ("DAPR_API_TOKEN", "dapr.io/api-token-secret"),
+            ("APP_API_TOKEN", "dapr.io/app-token-secret"),
+        ):
             secret = {"name": deployment["metadata"]["annotations"][note], "key": "token"}
             assert read[variable] == {"secretKeyRef": secret}
 
 
 def test_only_what_serves_has_a_sidecar():
-    with_sidecar = {name for name, pod in pods(objects(profile("minikube"))) if "dapr.io/enabled" in pod["metadata"].get("annotations", {})}
+    with_sidecar = {
+        name
+        for name, pod in pods(objects(profile("minikube")))
+        if "dapr.io/enabled" in pod["metadata"].get("annotations", {})
+    }
     assert with_sidecar == {f"Deployment/oncetune-{name}" for name in APPS}
 
 

@@ -72,7 +72,10 @@ def test_an_http_route_leads_every_request_to_the_service_that_knows_it():
 
 
 def test_the_rule_for_cancels_is_written_as_each_controller_reads_it():
-    cancel = {name: named(ingress(name), "Ingress", "oncetune-gateway-cancel")["metadata"]["annotations"] for name in ("traefik", "nginx")}
+    cancel = {
+        name: named(ingress(name), "Ingress", "oncetune-gateway-cancel")["metadata"]["annotations"]
+        for name in ("traefik", "nginx")
+    }
     assert cancel["traefik"]["traefik.ingress.kubernetes.io/router.pathmatcher"] == "PathRegexp"
     assert cancel["nginx"]["nginx.ingress.kubernetes.io/use-regex"] == "true"
 

@@ -107,7 +107,10 @@ def test_every_setting_of_the_code_is_wired_by_the_chart_or_can_be_given_by_its_
 @pytest.mark.parametrize("service", KINDS)
 def test_a_setting_that_is_given_is_what_the_service_reads(given, service, monkeypatch):
     for name, entry in given[service].items():
-        monkeypatch.setenv(name, entry.get("value", f"secret-{entry['valueFrom']['secretKeyRef']['key']}" if "valueFrom" in entry else ""))
+        monkeypatch.setenv(
+            name,
+            entry.get("value", f"secret-{entry['valueFrom']['secretKeyRef']['key']}" if "valueFrom" in entry else ""),
+        )
     default = {"shared_secret": "0" * 20, "database_url": "", "artifacts": "/", "model_cache": "/", "staging": "/"}
     for kind in KINDS[service]:
         read = kind()
@@ -131,7 +134,10 @@ def test_trainer_counts_strikes_by_the_rule_of_trigger(given):
 
 
 def test_together_a_process_reads_the_settings_of_both():
-    settings = {"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 9}}, "status": {"settings": {"ONCETUNE_THREADS": 20}}}
+    settings = {
+        "trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 9}},
+        "status": {"settings": {"ONCETUNE_THREADS": 20}},
+    }
     both = environment(objects(profile("external", together=True, **settings)), "api")
     assert (both["DPO_MAX_DATASET_SIZE_MB"]["value"], both["ONCETUNE_THREADS"]["value"]) == ("9", "20")
 

@@ -41,6 +41,14 @@
   valueFrom: {secretKeyRef: {name: {{ $values.dapr.apiTokenSecret }}, key: token}}
 - name: APP_API_TOKEN
   valueFrom: {secretKeyRef: {name: {{ $values.dapr.appTokenSecret }}, key: token}}
+{{- with $values.tracing.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ $values.tracing.samplingRate | quote }}
+{{- end }}
 {{- if has "trainer" .pod.services }}
 {{- include "oncetune.trainerEnv" . }}
 {{- else }}
