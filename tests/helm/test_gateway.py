@@ -77,6 +77,7 @@ def test_the_rule_for_cancels_is_written_as_each_controller_reads_it():
         for name in ("traefik", "nginx")
     }
     assert cancel["traefik"]["traefik.ingress.kubernetes.io/router.pathmatcher"] == "PathRegexp"
+    assert int(cancel["traefik"]["traefik.ingress.kubernetes.io/router.priority"]) > 100  # else the longer rule wins
     assert cancel["nginx"]["nginx.ingress.kubernetes.io/use-regex"] == "true"
 
 

@@ -38,6 +38,7 @@ def revisions() -> set[str]:
 def upgrade(database_url: str, *, tries: int = 5) -> None:
     """Apply every migration that is missing; any number of callers may do so at once, they take turns.
 
+    A newer version's schema is left as it is: migrations only widen, and a rollback comes here, too.
     A busy table makes a migration give up after two seconds (`lock_timeout`) instead of blocking the services;
     it is tried again `tries` times. Raises sqlalchemy's OperationalError when the database stays away.
     """
@@ -47,6 +48,11 @@ def upgrade(database_url: str, *, tries: int = 5) -> None:
         for remaining in reversed(range(tries)):
             try:
                 with _ALEMBIC, engine.connect() as connection:
+                    found = MigrationContext.configure(connection).get_current_revision()
+                    if found is not None and found not in revisions():
+                        log.info("migration.newer", revision=found, needed=head())
+                        return
+                    connection.rollback()
                     config.attributes["connection"] = connection
                     command.upgrade(config, "head")
                     return
