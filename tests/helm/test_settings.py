@@ -120,7 +120,6 @@ def test_a_setting_that_is_given_is_what_the_service_reads(given, service, monke
         for name, field in kind.model_fields.items():
             if str(field.validation_alias or prefix + name.upper()) in asked:
                 assert getattr(read, name) != getattr(plain, name), name
-        assert "secret-" not in repr(read) or kind is not KINDS["trigger"][1]
 
 
 def test_every_offered_setting_is_tried_here():
