@@ -79,7 +79,7 @@ def _busy(answer):
     return answer if (answer.status_code, answer.json().get("code")) == (503, "busy") else None
 
 
-def test_beyond_the_requests_that_a_process_holds_the_next_is_503_unread_and_probes_and_deliveries_go_on(
+def test_beyond_the_requests_that_a_process_holds_the_next_is_503_unread_and_probes_scrapes_and_deliveries_go_on(
     monkeypatch, database_url
 ):
     few = {"ONCETUNE_REQUESTS": str(FEW)}
@@ -92,7 +92,7 @@ def test_beyond_the_requests_that_a_process_holds_the_next_is_503_unread_and_pro
         assert int(busy.headers["Retry-After"]) > 0
         with _beginning(client) as unread:
             assert b" 503 " in _everything(unread).partition(b"\r\n")[0]
-        assert [client.get(path).status_code for path in ("/live", "/ready", "/health")] == [200] * 3
+        assert [client.get(path).status_code for path in ("/live", "/ready", "/health", "/metrics")] == [200] * 4
         delivered = client.post("/events/run-requested", content=b"{}", headers={TOKEN_HEADER: APP_TOKEN})
         assert delivered.json() == {"status": "DROP"}
         held[0].close()

@@ -31,16 +31,23 @@ class Unreachable(Failure):
         self.retry_after = retry_after  # seconds, when the server said so
 
 
+def address(url: str, method: str, path: str) -> str:
+    """Where this request goes: `url`, or of two with a comma between, trigger's and status's, the one that knows it."""
+    trigger, _, status = url.partition(",")
+    of_status = path.startswith("/dead-letters") or (path.startswith("/runs") and method == "GET")
+    return (status.strip() if status and of_status else trigger).rstrip("/")
+
+
 class Client:
-    """One user's way to one server. `with Client(...) as client:`"""
+    """One user's way to one deployment, see `address`. `with Client(...) as client:`"""
 
     def __init__(self, url: str, *, user: str, secret: str) -> None:
         self.url = url.rstrip("/")
         self._user = user
         self._secret = secret
         try:
-            local = httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")  # no proxy stands before these
-            self._http = httpx.Client(base_url=self.url, timeout=_TIMEOUT_SECONDS, trust_env=not local)
+            local = httpx.URL(address(url, "GET", "/")).host in ("127.0.0.1", "localhost", "::1")  # before any proxy
+            self._http = httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=not local)
         except httpx.InvalidURL as error:
             raise Failure(f"{url} is not a URL.", "Give --url as http://host:port", Exit.USAGE) from error
 
@@ -71,7 +78,9 @@ class Client:
     ) -> tuple[Document, httpx.Headers]:
         signed = {**signed_headers(self._user, self._secret), **(headers or {})}
         try:
-            answer = self._http.request(method, path, content=body, headers=signed, params=parameters)
+            answer = self._http.request(
+                method, address(self.url, method, path) + path, content=body, headers=signed, params=parameters
+            )
             document = answer.json() if answer.content else {}
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise Failure(f"{self.url} is not a URL.", "Give --url as http://host:port", Exit.USAGE) from error

@@ -1,5 +1,7 @@
 """`oncetune serve` and `oncetune migrate`: what a deployment runs."""
 
+from datetime import timedelta
+
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from oncetune.cli.exits import Exit, Failure
@@ -33,3 +35,20 @@ def migrate_once(database_url: str) -> None:
     except SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", error)).split())[:300]
         raise Failure(f"The migration of {printable(database_url)} failed: {reason}") from error
+
+
+def wait_until_migrated(database_url: str, *, timeout: float) -> None:
+    """Return once the database has this version's schema; `timeout` in seconds. Changes nothing."""
+    from oncetune.migrations.upgrade import NoSchemaInTime, wait_for_schema  # alembic
+
+    configure_logs("migrate")
+    try:
+        revision = wait_for_schema(database_url, deadline=timedelta(seconds=timeout))
+    except ArgumentError as error:
+        raise Failure("DATABASE_URL is not a Postgres URL.", code=Exit.USAGE) from error
+    except NoSchemaInTime as missing:
+        remedy = (
+            "Run `oncetune migrate` as the database's owner; in Kubernetes its Job does, whose log says why it did not."
+        )
+        raise Failure(f"after {timeout:g} s, {missing}.", remedy, Exit.TIMEOUT) from missing
+    log.info("migration.there", outcome="ok", revision=revision, database=printable(database_url))

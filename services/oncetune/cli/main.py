@@ -99,11 +99,16 @@ def gateway(
 @app.command()
 def migrate(
     database_url: Annotated[str, typer.Option(envvar="DATABASE_URL", help="The database to bring up to date.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Change nothing: wait until somebody else has done it.")] = False,
+    timeout: Annotated[float, typer.Option(help="With --wait: give up after so many seconds.", min=0)] = 300,
 ) -> None:
     """Bring the database to this version's schema; harmless when it is there."""
-    from oncetune.cli.deployment import migrate_once
+    from oncetune.cli.deployment import migrate_once, wait_until_migrated
 
-    migrate_once(database_url)
+    if wait:
+        wait_until_migrated(database_url, timeout=timeout)
+    else:
+        migrate_once(database_url)
 
 
 @app.command()

@@ -13,7 +13,10 @@ Delivery = Annotated[
     Literal["sidecar", "direct"] | None,
     typer.Option(help="How events travel; without it, sidecars where a daprd is found."),
 ]
-Url = Annotated[str, typer.Option(envvar="ONCETUNE_URL", help="Where trigger and status answer.")]
+Url = Annotated[
+    str,
+    typer.Option(envvar="ONCETUNE_URL", help="Where trigger and status answer; two with a comma between, if apart."),
+]
 User = Annotated[str, typer.Option(envvar="ONCETUNE_USER", help="The user to act as.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 HERE = "http://127.0.0.1:8080"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from oncetune.cli.checks import shown
-from oncetune.cli.client import Document
+from oncetune.cli.client import Document, address
 from oncetune.cli.exits import Exit, Failure
 
 _TIMEOUT_SECONDS = 10.0  # for the whole of an answer: a server may drip
@@ -35,17 +35,18 @@ class Answer:
 
 
 class Visit:
-    """One server; redirects are not followed. Raises Failure USAGE when `url` is none."""
+    """One deployment, see `address`; redirects are not followed. Raises Failure USAGE when `url` is none."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        try:
-            parsed = httpx.URL(self.url)
-        except httpx.InvalidURL:
-            parsed = httpx.URL()
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise Failure(f"{url} is not a URL.", "Give --url as http://host:port", Exit.USAGE)
-        self._near = parsed.host in ("127.0.0.1", "localhost", "::1")  # no proxy stands before these
+        for path in ("/", "/runs"):
+            try:
+                parsed = httpx.URL(address(self.url, "GET", path))
+            except httpx.InvalidURL:
+                parsed = httpx.URL()
+            if parsed.scheme not in ("http", "https") or not parsed.host:
+                raise Failure(f"{url} is not a URL.", "Give --url as http://host:port", Exit.USAGE)
+            self._near = parsed.host in ("127.0.0.1", "localhost", "::1")  # no proxy stands before these
 
     def ask(
         self,
@@ -59,7 +60,11 @@ class Visit:
         """The answer to one request, read up to 4 MiB and for 10 seconds."""
         typed = {"content-type": "application/json"} if body is not None else {}
         request = httpx.Request(
-            method, self.url + path, content=body, headers={**typed, **(headers or {})}, params=parameters
+            method,
+            address(self.url, method, path) + path,
+            content=body,
+            headers={**typed, **(headers or {})},
+            params=parameters,
         )
         try:
             return asyncio.run(asyncio.wait_for(self._send(request), _TIMEOUT_SECONDS))

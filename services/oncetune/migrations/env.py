@@ -12,6 +12,9 @@ try:
     context.configure(connection=connection, version_table="alembic_version", transaction_per_migration=True)
     with context.begin_transaction():
         context.run_migrations()
+    # A service's login waits for its schema (`oncetune migrate --wait`), so it must be able to see which one is there.
+    connection.execute(text("GRANT SELECT ON alembic_version TO oncetune_trigger, oncetune_status, oncetune_trainer"))
+    connection.commit()
 finally:
     connection.rollback()
     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATOR_LOCK})

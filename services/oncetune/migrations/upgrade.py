@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from oncetune.logs import log
 from oncetune.postgres import connect
@@ -38,6 +38,7 @@ def revisions() -> set[str]:
 def upgrade(database_url: str, *, tries: int = 5) -> None:
     """Apply every migration that is missing; any number of callers may do so at once, they take turns.
 
+    A newer version's schema is left as it is: migrations only widen, and a rollback comes here, too.
     A busy table makes a migration give up after two seconds (`lock_timeout`) instead of blocking the services;
     it is tried again `tries` times. Raises sqlalchemy's OperationalError when the database stays away.
     """
@@ -47,6 +48,11 @@ def upgrade(database_url: str, *, tries: int = 5) -> None:
         for remaining in reversed(range(tries)):
             try:
                 with _ALEMBIC, engine.connect() as connection:
+                    found = MigrationContext.configure(connection).get_current_revision()
+                    if found is not None and found not in revisions():
+                        log.info("migration.newer", revision=found, needed=head())
+                        return
+                    connection.rollback()
                     config.attributes["connection"] = connection
                     command.upgrade(config, "head")
                     return
@@ -67,3 +73,47 @@ def current(database_url: str) -> str | None:
             return MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
+
+
+class NoSchemaInTime(Exception):
+    """The database has not had this version's schema before the deadline; the message says what was missing."""
+
+
+def wait_for_schema(database_url: str, *, deadline: timedelta, every: timedelta = timedelta(seconds=1)) -> str:
+    """The database's revision, as soon as it is the one that this version needs or a newer version's.
+
+    A newer one will do, since migrations only widen what the version before needs. Each new reason to go on waiting is
+    one line of the log. Raises NoSchemaInTime, or sqlalchemy's ArgumentError at once when `database_url` is no URL.
+    """
+    end = time.monotonic() + deadline.total_seconds()
+    known, needed = revisions(), head()
+    told = None
+    while True:
+        found, missing = _look(database_url, needed)
+        if found is not None and (found == needed or found not in known):
+            return found
+        if missing != told:
+            log.info("migration.waits", reason=missing)
+            told = missing
+        if time.monotonic() >= end:
+            raise NoSchemaInTime(missing)
+        time.sleep(every.total_seconds())
+
+
+def _look(database_url: str, needed: str) -> tuple[str | None, str]:
+    """The revision that is there, and in words what it lacks."""
+    try:
+        found = current(database_url)
+    except ArgumentError:
+        raise
+    except OperationalError as error:
+        return None, f"the database does not answer: {_in_words(error)}"
+    except SQLAlchemyError as error:
+        return None, f"the database does not tell its schema: {_in_words(error)}"
+    if found is None:
+        return None, f"the database has no schema of oncetune yet, {needed} is needed"
+    return found, f"the schema is at {found}, {needed} is needed"
+
+
+def _in_words(error: SQLAlchemyError) -> str:
+    return " ".join(str(getattr(error, "orig", error)).split())[:300]

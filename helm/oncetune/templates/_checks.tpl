@@ -1,0 +1,36 @@
+{{/* What the schema cannot say: each wrong value is one line, and all of them are told at once. */}}
+{{- define "oncetune.checks" -}}
+{{- $v := .Values -}}
+{{- $wrong := list -}}
+{{- if not $v.gateway.existingSecret }}{{ $wrong = append $wrong (printf "gateway.existingSecret: name the Secret with the key %s (kubectl create secret generic oncetune-gateway --from-literal=%s=...)" $v.gateway.secretKeys.sharedSecret $v.gateway.secretKeys.sharedSecret) }}{{ end -}}
+{{- if not $v.postgres.existingSecret }}
+{{- $key := eq $v.postgres.mode "bundled" | ternary $v.postgres.secretKeys.password $v.postgres.secretKeys.uri }}
+{{- $wrong = append $wrong (printf "postgres.existingSecret: name the Secret with the key %s (kubectl create secret generic oncetune-postgres --from-literal=%s=...), or try postgres.mode=bundled" $key $key) }}{{ end -}}
+{{- range $name := list "apiTokenSecret" "appTokenSecret" }}
+{{- if not (get $v.dapr $name) }}{{ $wrong = append $wrong (printf "dapr.%s: name the Secret with the key token (kubectl create secret generic oncetune-dapr-%s --from-literal=token=...)" $name ($name | trimSuffix "TokenSecret")) }}{{ end }}
+{{- end -}}
+{{- if and (eq $v.dapr.apiTokenSecret $v.dapr.appTokenSecret) $v.dapr.apiTokenSecret }}{{ $wrong = append $wrong "dapr.appTokenSecret: use another Secret than dapr.apiTokenSecret, or each side could play the other" }}{{ end -}}
+{{- if and $v.broker.bundled.enabled (ne $v.broker.type "redis") }}{{ $wrong = append $wrong (printf "broker.bundled: the bundled broker speaks the Redis API; broker.type=%s needs a broker of yours" $v.broker.type) }}{{ end -}}
+{{- if and (or $v.broker.secretEnv $v.broker.bundled.enabled) (not $v.broker.existingSecret) }}{{ $wrong = append $wrong "broker.existingSecret: name the Secret that broker.secretEnv and broker.bundled read (kubectl create secret generic oncetune-broker --from-literal=password=...)" }}{{ end -}}
+{{- if not (.Files.Glob (printf "components/brokers/%s/*.yaml" $v.broker.type)) }}{{ $wrong = append $wrong (printf "broker.type: this chart has no component file for %s" $v.broker.type) }}{{ end -}}
+{{- $given := merge (include "oncetune.brokerEnv" . | fromYaml) $v.broker.secretEnv }}
+{{- range $document := include "oncetune.daprDocuments" . | fromYamlArray }}
+{{- if eq $document.kind "Component" }}
+{{- range $document.spec.metadata }}
+{{- if and .envRef (not (hasKey $given .envRef)) }}{{ $wrong = append $wrong (printf "broker.env: broker.type=%s needs %s (a value there, or in broker.secretEnv the key of broker.existingSecret)" $v.broker.type .envRef) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+{{- if and $v.gateway.ingress.enabled $v.gateway.httpRoute.enabled }}{{ $wrong = append $wrong "gateway: enable ingress or httpRoute, not both" }}{{ end -}}
+{{- if and $v.gateway.ingress.enabled (not $v.gateway.ingress.host) }}{{ $wrong = append $wrong "gateway.ingress.host: give the name under which the gateway reaches oncetune" }}{{ end -}}
+{{- if and $v.gateway.httpRoute.enabled (not $v.gateway.httpRoute.parentRefs) }}{{ $wrong = append $wrong "gateway.httpRoute.parentRefs: name the Gateway that the route belongs to" }}{{ end -}}
+{{- if and $v.trainer.keda.enabled (not $v.trainer.keda.triggers) }}{{ $wrong = append $wrong "trainer.keda.triggers: say what KEDA shall watch; there is no default" }}{{ end -}}
+{{- $several := or (gt (int $v.trainer.replicas) 1) (and $v.trainer.keda.enabled (gt (int $v.trainer.keda.maxReplicas) 1)) -}}
+{{- if $several }}
+{{- range $name := list "artifacts" "models" }}
+{{- $volume := get $v.trainer $name }}
+{{- if and (not $volume.existingClaim) (not (has "ReadWriteMany" $volume.accessModes)) }}{{ $wrong = append $wrong (printf "trainer.%s.accessModes: several trainers need ReadWriteMany" $name) }}{{ end }}
+{{- end }}
+{{- end -}}
+{{- with $wrong }}{{ fail (printf "\n\nThese values do not fit:\n  %s\n" (join "\n  " .)) }}{{ end -}}
+{{- end -}}

@@ -1,0 +1,96 @@
+{{/* Where the database is, with the login in the Secret .secret */}}
+{{- define "oncetune.databaseEnv" -}}
+{{- $postgres := .root.Values.postgres -}}
+{{- $bundled := eq $postgres.mode "bundled" -}}
+{{- if or $bundled $postgres.host }}
+- name: DATABASE_URL
+  {{- $host := $bundled | ternary (printf "%s-postgres" (include "oncetune.fullname" .root)) $postgres.host }}
+  {{- $port := $bundled | ternary 5432 $postgres.port }}
+  value: postgresql://{{ $host }}:{{ $port }}/{{ $postgres.database }}{{ with $postgres.parameters }}?{{ . }}{{ end }}
+- name: PGUSER
+  {{- if $bundled }}
+  value: oncetune
+  {{- else }}
+  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ $postgres.secretKeys.username }}}}
+  {{- end }}
+- name: PGPASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ $postgres.secretKeys.password }}}}
+{{- else }}
+- name: DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ $postgres.secretKeys.uri }}}}
+{{- end }}
+{{- end -}}
+
+{{/* Settings by their names; numbers, maps and lists as JSON. */}}
+{{- define "oncetune.settingsEnv" -}}
+{{- range $name, $value := . }}
+- name: {{ $name }}
+  value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Everything that a pod's process reads: (dict "root" $ "pod" $pod "values" $values) */}}
+{{- define "oncetune.env" -}}
+{{- $values := .root.Values -}}
+{{- include "oncetune.databaseEnv" (dict "root" .root "secret" (default $values.postgres.existingSecret .values.databaseSecret)) }}
+- name: ONCETUNE_ENVIRONMENT
+  value: {{ $values.environment }}
+- name: ONCETUNE_PORT
+  value: "8080"
+- name: DAPR_API_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ $values.dapr.apiTokenSecret }}, key: token}}
+- name: APP_API_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ $values.dapr.appTokenSecret }}, key: token}}
+{{- with $values.tracing.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ $values.tracing.samplingRate | quote }}
+{{- end }}
+{{- if has "trainer" .pod.services }}
+{{- include "oncetune.trainerEnv" . }}
+{{- else }}
+{{- $keys := $values.gateway.secretKeys }}
+- name: DPO_GATEWAY_SHARED_SECRET
+  valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret }}, key: {{ $keys.sharedSecret }}}}
+- name: DPO_GATEWAY_SHARED_SECRET_PREVIOUS
+  valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret }}, key: {{ $keys.sharedSecretPrevious }}, optional: true}}
+{{- if has "trigger" .pod.services }}
+- name: DPO_REGISTER_SECRET
+  valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret }}, key: {{ $keys.registerSecret }}, optional: true}}
+{{- end }}
+{{- $settings := dict }}
+{{- range .pod.services }}{{ $settings = merge $settings (get $values .).settings }}{{ end }}
+{{- include "oncetune.settingsEnv" (merge $settings $values.gateway.settings) }}
+{{- end }}
+{{- with .values.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "oncetune.trainerEnv" -}}
+{{- $trainer := .root.Values.trainer }}
+- name: ONCETUNE_ARTIFACTS
+  value: /var/lib/oncetune/artifacts
+- name: ONCETUNE_MODEL_CACHE
+  value: /var/lib/oncetune/models/converted
+- name: ONCETUNE_TRAINER_STAGING
+  value: /var/lib/oncetune/staging/attempts
+- name: ONCETUNE_TRAINER_CHILD_GRACE
+  value: PT{{ $trainer.checkpointGraceSeconds }}S
+- name: HF_HOME
+  value: /var/lib/oncetune/models/hub
+- name: HF_HUB_OFFLINE
+  value: {{ $trainer.huggingFace.offline | ternary "1" "0" | quote }}
+- name: HOME
+  value: /tmp
+{{- with $trainer.huggingFace.existingSecret }}
+- name: HF_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $trainer.huggingFace.tokenKey }}}}
+{{- end }}
+{{- /* Both rooms count strikes, by one rule. */}}
+{{- $shared := pick .root.Values.trigger.settings "ONCETUNE_TRIGGER_MAX_STRIKES" "ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF" }}
+{{- include "oncetune.settingsEnv" (merge (dict) $trainer.settings $shared) }}
+{{- end -}}

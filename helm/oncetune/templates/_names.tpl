@@ -1,0 +1,77 @@
+{{- define "oncetune.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- (contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name)) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "oncetune.selector" -}}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* For pods: nothing that changes with a release, or each one would restart the database. */}}
+{{- define "oncetune.podLabels" -}}
+{{ include "oncetune.selector" . }}
+app.kubernetes.io/part-of: oncetune
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* For any object: (dict "root" $ "component" "trigger") */}}
+{{- define "oncetune.labels" -}}
+{{ include "oncetune.podLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* The metadata of an object: also "name", and where there are any "annotations" and more "labels". */}}
+{{- define "oncetune.metadata" -}}
+name: {{ .name }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "oncetune.labels" . | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (default (dict) .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* (dict "root" $ "image" .Values.image) */}}
+{{- define "oncetune.image" -}}
+{{- with .root.Values.global.imageRegistry }}{{ . }}/{{ end -}}
+{{- .image.repository -}}
+{{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .root.Chart.AppVersion }}{{ end -}}
+{{- end -}}
+
+{{- define "oncetune.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "oncetune.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The pods that serve: which services each of them has, whose values it takes. */}}
+{{- define "oncetune.pods" -}}
+{{- if .Values.together }}
+- {name: api, values: trigger, services: [trigger, status]}
+{{- else }}
+- {name: trigger, values: trigger, services: [trigger]}
+- {name: status, values: status, services: [status]}
+{{- end }}
+- {name: trainer, values: trainer, services: [trainer]}
+{{- end -}}
+
+{{/* The component label of the pods that serve .service */}}
+{{- define "oncetune.componentOf" -}}
+{{- and .root.Values.together (ne .service "trainer") | ternary "api" .service -}}
+{{- end -}}

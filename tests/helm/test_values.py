@@ -1,0 +1,105 @@
+"""Wrong values are refused with a sentence, and the schema knows exactly the values that there are."""
+
+import json
+from typing import Any
+
+import helm_python
+import pytest
+
+from tests.helm.chart import CHART, PROFILES, chart, over, profile, read, render
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+FREE = {"global", "resources", "podSecurityContext", "containerSecurityContext", "affinity"}
+
+REFUSED_BY_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
+    ({"replicas": 3}, "additional properties 'replicas' not allowed"),
+    ({"trainer": {"gpu": {"enable": True}}}, "additional properties 'enable' not allowed"),
+    ({"trigger": {"settings": {"ONCETUNE_TRIGER_RUNS": 1}}}, "'ONCETUNE_TRIGER_RUNS' not allowed"),
+    ({"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 100}}}, "maximum: got 100, want 64"),
+    ({"trainer": {"settings": {"ONCETUNE_TRAINER_LEASE": "30s"}}}, "'30s' does not match pattern"),
+    ({"broker": {"type": "sqs"}}, "at '/broker/type': value must be one of 'redis', 'rabbitmq', 'kafka', 'jetstream'"),
+    ({"image": {"tag": "latest"}}, "at '/image/tag': 'not' failed"),
+    ({"image": {"digest": "sha256:abc"}}, "at '/image/digest': 'sha256:abc' does not match pattern"),
+    ({"trigger": {"replicas": "two"}}, "got string, want integer"),
+    ({"dapr": {"logLevel": "verbose"}}, "at '/dapr/logLevel': value must be one of"),
+    ({"environment": "staging"}, "at '/environment': value must be one of 'production', 'local'"),
+    ({"trainer": {"artifacts": {"size": "20 GB"}}}, "'20 GB' does not match pattern"),
+]
+REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
+    ({"gateway": {"existingSecret": ""}}, "gateway.existingSecret: name the Secret with the key shared-secret"),
+    ({"postgres": {"existingSecret": ""}}, "postgres.existingSecret: name the Secret with the key uri"),
+    ({"dapr": {"apiTokenSecret": ""}}, "dapr.apiTokenSecret: name the Secret with the key token"),
+    ({"dapr": {"appTokenSecret": "oncetune-dapr-api"}}, "dapr.appTokenSecret: use another Secret"),
+    ({"broker": {"secretEnv": {"ONCETUNE_REDIS_PASSWORD": None}}}, "broker.type=redis needs ONCETUNE_REDIS_PASSWORD"),
+    ({"broker": {"existingSecret": ""}}, "broker.existingSecret: name the Secret"),
+    ({"broker": {"type": "kafka", "bundled": {"enabled": True}}}, "the bundled broker speaks the Redis API"),
+    ({"gateway": {"ingress": {"enabled": True, "host": "a.example"}}}, "enable ingress or httpRoute, not both"),
+    ({"gateway": {"httpRoute": {"parentRefs": []}}}, "gateway.httpRoute.parentRefs: name the Gateway"),
+    ({"trainer": {"replicas": 2}}, "trainer.artifacts.accessModes: several trainers need ReadWriteMany"),
+    ({"trainer": {"keda": {"enabled": True}}}, "trainer.keda.triggers: say what KEDA shall watch"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), REFUSED_BY_THE_SCHEMA, ids=lambda one: str(one)[:60])
+def test_a_value_that_the_chart_does_not_know_is_refused_by_its_name(wrong, sentence):
+    with pytest.raises(helm_python.HelmValuesError) as refusal:
+        render(profile("external", **wrong))
+    assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), REFUSED_BY_A_CHECK, ids=lambda one: str(one)[:60])
+def test_values_that_do_not_fit_together_are_one_sentence_each(wrong, sentence):
+    with pytest.raises(helm_python.HelmRenderError) as refusal:
+        render(profile("external", **wrong))
+    assert sentence in str(refusal.value)
+
+
+def test_without_any_value_everything_that_is_missing_is_told_at_once():
+    with pytest.raises(helm_python.HelmRenderError) as refusal:
+        render({})
+    told = [line.strip().partition(":")[0] for line in str(refusal.value).splitlines() if line.startswith("  ")]
+    required = ["gateway.existingSecret", "postgres.existingSecret", "dapr.apiTokenSecret", "dapr.appTokenSecret"]
+    assert [one for one in told if one != "broker.env"] == required
+    assert "broker.env" in told
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref")
+    return SCHEMA["$defs"][reference.rpartition("/")[2]] if reference else schema
+
+
+def closed_objects(schema: dict[str, Any], path: str = "") -> list[str]:
+    """The paths of objects with names of ours that would take another name, too."""
+    schema = resolved(schema)
+    inner = schema.get("properties", {})
+    open_here = [path] if inner and schema.get("additionalProperties") is not False else []
+    return open_here + [found for name, one in inner.items() for found in closed_objects(one, f"{path}.{name}")]
+
+
+def test_no_level_of_ours_takes_a_name_that_it_does_not_know():
+    assert closed_objects(SCHEMA) == [".global"]  # parents of this chart put their own there
+
+
+def names(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> set[str]:
+    """The differences between the names in values.yaml and in the schema; an empty map's names are free."""
+    inner = resolved(schema).get("properties")
+    if inner is None or path.endswith(".settings"):
+        return set()
+    differ = {f"{path}.{name}" for name in set(values) ^ set(inner) if name != "initialDelaySeconds"}
+    if path.endswith("metadata"):
+        return set()
+    for name in set(values) & set(inner):
+        if isinstance(values[name], dict) and name not in FREE:
+            differ |= names(values[name], inner[name], f"{path}.{name}")
+    return differ
+
+
+def test_the_schema_and_the_defaults_have_the_same_names():
+    assert names(read(CHART / "values.yaml"), SCHEMA) == set()
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_is_accepted_and_the_defaults_are_a_part_of_it(name):
+    values = profile(name)
+    chart().validate_schema(values)
+    assert set(over(read(CHART / "values.yaml"), values)) == set(read(CHART / "values.yaml"))
