@@ -3,7 +3,7 @@
 from pathlib import Path
 
 README = Path(__file__).parents[2] / "components/README.md"
-KEPT, HEALED = "kept", "healed by the relay"
+KEPT, HEALED, RESTARTED = "kept", "healed by the relay", "restart the sidecar"
 
 
 def promises() -> dict[str, dict[str, str]]:
