@@ -5,6 +5,7 @@ answers and has or can pull the image, else the embedded server. The suite's hea
 """
 
 import os
+import shutil
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -41,7 +42,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     chaos = [f"chaos: left out here: {', '.join(left_out)}"] if left_out else []
     absent = [f"{name} (needs an image or {needs})" for name, needs in missing_brokers().items()]
     brokers = [f"brokers: left out here: {', '.join(absent)}"] if absent else []
-    return [f"postgres: {server.kind}", *chaos, *brokers] if server else []
+    alerts = [] if shutil.which("promtool") else ["helm: left out here: alerts (needs promtool)"]
+    return [f"postgres: {server.kind}", *chaos, *brokers, *alerts] if server else []
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

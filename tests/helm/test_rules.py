@@ -1,4 +1,4 @@
-"""The alerts, by Prometheus' own promtool (Debian: prometheus). Left out where there is none: see the suite's header."""
+"""The alerts, by Prometheus' own promtool (Debian: prometheus). Left out where there is none."""
 
 import json
 import re

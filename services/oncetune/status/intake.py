@@ -101,9 +101,7 @@ def _ids(event: Envelope | Unreadable) -> dict[str, str | None]:
     return {"event_id": str(event.event_id), "run_id": str(event.run_id) if event.run_id else None}
 
 
-def _tell(
-    topic: str, event: Envelope | Unreadable, outcome: Outcome, began: int, away: Mapping[str, str]
-) -> None:
+def _tell(topic: str, event: Envelope | Unreadable, outcome: Outcome, began: int, away: Mapping[str, str]) -> None:
     """One log line, one count and one span, which `began` (Unix nanoseconds) with the delivery."""
     if isinstance(event, Unreadable):
         count_event("status", topic, outcome.value)
