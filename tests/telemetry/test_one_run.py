@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from oncetune.local.up import Stack
@@ -141,7 +142,11 @@ def test_the_run_is_counted_once_with_its_times(run):
         told = eventually(lambda: _with_an_end(scrape(front)), seconds=20)
     assert told.value("oncetune_runs_total", state="completed") == 1
     assert told.value("oncetune_run_queue_seconds_count") == told.value("oncetune_run_duration_seconds_count") == 1
-    assert 0 < told.value("oncetune_run_queue_seconds_sum") < told.value("oncetune_run_duration_seconds_sum") < 120
+    with psycopg.connect(run.stack.database_url) as connection:
+        times = connection.execute("SELECT created_at, started_at, finished_at FROM ledger.run")
+        [(created, started, finished)] = times
+    assert told.value("oncetune_run_queue_seconds_sum") == pytest.approx((started - created).total_seconds())
+    assert told.value("oncetune_run_duration_seconds_sum") == pytest.approx((finished - started).total_seconds())
     with httpx.Client(base_url=run.stack.trainer_url, trust_env=False) as trainer:
         told = scrape(trainer)
     assert told.value("oncetune_training_steps_total") == 4
