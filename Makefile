@@ -39,7 +39,7 @@ bench-trigger: development
 	$(BIN)/python -m tests.bench.trigger
 
 # Breaks the running system: CRASHES at each named point, MINUTES of each load; PARTS=proof for 1,000 kills and more.
-MINUTES ?= 5
+MINUTES ?= 1
 SEED ?= 1
 CRASHES ?= 1
 chaos: development daprd

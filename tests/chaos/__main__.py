@@ -61,7 +61,7 @@ def main() -> int:
 
 def _asked() -> argparse.Namespace:
     words = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.splitlines()[0])
-    words.add_argument("--minutes", type=float, default=5, help="of each load: faults, kills, costs, memory, training")
+    words.add_argument("--minutes", type=float, default=1, help="of each load: faults, kills, costs, memory, training")
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--crashes", type=int, default=1, help="seeds of each crash point and side")
     names = [point.name for point in POINTS + TRAINING_POINTS]
