@@ -1,6 +1,5 @@
 """`/metrics` of real services on a real database."""
 
-import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +18,6 @@ from tests.outage import database_away
 from tests.serving import serving, signed
 from tests.status.given import FROM_SIDECAR, bulk, progress_event
 from tests.telemetry.scraped import scrape
-from tests.trainer.working import command
 
 REPOSITORY = Path(__file__).parents[2]
 OF_DATABASE = {
@@ -28,28 +26,13 @@ OF_DATABASE = {
 NO_METRICS = re.compile(r"oncetune_(trigger|status|trainer|services)\b")  # roles of the database, names of images
 
 
-@pytest.fixture
-def status(monkeypatch, database_url):
-    with serving(monkeypatch, "status", database_url=database_url) as client:
-        yield client
-
-
-@pytest.fixture
-def trainer(monkeypatch, database_url, tmp_path):
-    environment = {
-        "ONCETUNE_TRAINER_POLL_EVERY": "PT0.05S",
-        "ONCETUNE_TRAINER_TRAINING_COMMAND": json.dumps(command("finishes", tmp_path / "control")),
-        "ONCETUNE_TRAINER_STAGING": str(tmp_path / "staging"),
-        "ONCETUNE_ARTIFACTS": str(tmp_path / "artifacts"),
-        "ONCETUNE_MODEL_CACHE": str(tmp_path / "models"),
-    }
-    with serving(monkeypatch, "trainer", database_url=database_url, environment=environment) as client:
-        yield client
-
-
 def deliver(status, *events, route=ROUTE[RUN_LIFECYCLE]):
     answer = status.post(route, content=bulk(*events), headers=FROM_SIDECAR)
     assert answer.status_code == 200
+
+
+def grown(before, after, name, **labels):
+    return after.value(name, **labels) - (before.value(name, **labels) or 0)
 
 
 def handed_over(engine):
@@ -128,14 +111,24 @@ def test_deliveries_are_counted_by_their_outcome_and_the_lag_once_an_event(statu
     deliver(status, event, event, "AAEC")
     deliver(status, event | {"data": {**event["data"], "loss": 0.1}})
     after = scrape(status)
-
-    def grown(name, **labels):
-        return after.value(name, **labels) - (before.value(name, **labels) or 0)
-
     outcomes = ("ok", "duplicate", "invalid", "conflict")
-    assert [grown("oncetune_events_processed_total", outcome=one, **where) for one in outcomes] == [1, 1, 1, 1]
-    assert grown("oncetune_event_lag_seconds_count", **where) == 1
-    assert 0 <= grown("oncetune_event_lag_seconds_sum", **where) < 10
+    counted = "oncetune_events_processed_total"
+    assert [grown(before, after, counted, outcome=one, **where) for one in outcomes] == [1, 1, 1, 1]
+    assert grown(before, after, "oncetune_event_lag_seconds_count", **where) == 1
+    assert 0 <= grown(before, after, "oncetune_event_lag_seconds_sum", **where) < 10
+
+
+def test_a_delivery_that_finds_no_database_is_counted_as_a_retry_and_has_no_lag(status, administer, database_url):
+    where = {"service": "status", "topic": RUN_LIFECYCLE}
+    deliver(status, progress_event())
+    before = scrape(status)
+    with database_away(administer, database_url):
+        deliver(status, progress_event(), "AAEC")
+        status.post(DEAD_LETTER_ROUTE[RUN_LIFECYCLE], content=b"a letter", headers=FROM_SIDECAR)
+    after = scrape(status)
+    counted = "oncetune_events_processed_total"
+    assert [grown(before, after, counted, outcome=one, **where) for one in ("ok", "retry", "invalid")] == [0, 2, 1]
+    assert grown(before, after, "oncetune_event_lag_seconds_count", **where) == 0
 
 
 def test_an_event_whose_time_makes_no_sense_is_journalled_and_has_no_lag(status):

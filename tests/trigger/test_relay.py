@@ -150,7 +150,7 @@ def test_an_event_ends_when_the_journal_holds_it_and_only_then(engine):
 
 def test_a_forged_event_under_the_same_id_confirms_nothing_and_alarms_once(engine):
     trigger, owner = engine("trigger"), engine(None)
-    record(trigger)
+    run_id = record(trigger).run_id
     published = Published()
     relay_once(trigger, published, AT_ONCE, stop=NEVER)
     _journalled(owner)([(topic, document | {"source": "/forged"}, deadline) for topic, document, deadline in published])
@@ -158,7 +158,7 @@ def test_a_forged_event_under_the_same_id_confirms_nothing_and_alarms_once(engin
     with captured_lines() as lines:
         assert [confirm_once(trigger, alarmed, limit=9) for _ in range(3)] == [0, 0, 0]
     [alarm] = lines.events("event.conflict")
-    assert (alarm["level"], alarm["event_id"]) == ("error", published.ids[0])
+    assert (alarm["level"], alarm["event_id"], alarm["run_id"]) == ("error", published.ids[0], str(run_id))
 
 
 def test_an_event_that_needs_too_many_publishes_is_told_as_an_error_and_counted_as_stuck(engine):

@@ -67,6 +67,7 @@ def store_dead_letter(engine: Engine, topic: str, body: bytes) -> Reply:
     except (DBAPIError, PoolTimeout) as error:
         away = {"outcome": Outcome.RETRY.value, "topic": topic, "reason": type(error).__name__}
         log.warning("dead_letter.retry", **away, **_ids(event))
+        count_event("status", topic, Outcome.RETRY.value)
         return Reply.RETRY
     kept = {"outcome": Outcome.DEAD_LETTER.value, "topic": topic, "sha256": sha256, "reason": reason}
     log.warning("dead_letter.stored", **kept, **_ids(event))
