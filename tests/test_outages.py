@@ -26,7 +26,7 @@ from tests.trigger.asked import ask, document
 MANY = 5  # tries; each was a line
 LOOPS = {
     "relay": partial(relay, publish=lambda *_: None, pace=Pace(), wake=threading.Event()),
-    "expiry": partial(expire, rule=StrikeRule()),
+    "expiry": partial(expire, rule=StrikeRule(), batch=100),
     "sweep": partial(sweep, outbox_kept=timedelta(days=7), batch=1000),
 }
 

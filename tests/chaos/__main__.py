@@ -16,7 +16,7 @@ from typing import Any
 from tests.chaos.crash_points import POINTS, TRAINING_POINTS
 from tests.chaos.ground import missing_parts
 from tests.chaos.toy_world import toy_world
-from tests.chaos.trial import Row, trial
+from tests.chaos.trial import PROOF, Row, trial
 from tests.chaos.world import running_world
 from tests.training.toy import make_toy_model
 
@@ -64,8 +64,10 @@ def _asked() -> argparse.Namespace:
     words.add_argument("--minutes", type=float, default=1, help="of each load: faults, kills, costs, memory, training")
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--crashes", type=int, default=1, help="seeds of each crash point and side")
-    names = [point.name for point in POINTS + TRAINING_POINTS]
-    words.add_argument("--only", nargs="+", choices=names, default=(), help="these crash points and no others")
+    names = [*(point.name for point in POINTS + TRAINING_POINTS), *PROOF]
+    words.add_argument(
+        "--only", nargs="+", choices=names, default=(), help="these crash points, or series of the proof"
+    )
     words.add_argument(
         "--parts",
         nargs="+",
