@@ -67,12 +67,11 @@ def test_each_application_publishes_its_events_and_the_dead_letters_of_what_it_s
     assert scopes(pubsub["subscriptionScopes"]) == {STATUS: TOPICS, TRAINER: {RUN_REQUESTED}, TOGETHER: TOPICS}
 
 
-def test_the_lifecycle_topic_is_subscribed_in_bulk_no_larger_than_the_component_is_concurrent(pubsub):
+def test_the_lifecycle_topic_is_not_subscribed_in_bulk_which_costs_a_sidecar_its_workers(pubsub):
     spec = load("subscriptions")["spec"]
     assert (spec["topic"], spec["routes"]) == (RUN_LIFECYCLE, {"default": ROUTE[RUN_LIFECYCLE]})
     assert spec["deadLetterTopic"] == DEAD_LETTER[RUN_LIFECYCLE]
-    assert spec["bulkSubscribe"]["enabled"] is True
-    assert spec["bulkSubscribe"]["maxMessagesCount"] <= int(pubsub["concurrency"])
+    assert "bulkSubscribe" not in spec
     assert int(pubsub["queueDepth"]) <= int(pubsub["concurrency"])
 
 

@@ -82,6 +82,10 @@ def daprd_command(
         *("--dapr-http-port", str(ports.http), "--dapr-grpc-port", str(ports.grpc)),
         *("--dapr-internal-grpc-listen-address", HOST, "--dapr-internal-grpc-port", str(ports.internal)),
         "--enable-metrics=false",
+        # An application that is away would lose what is delivered meanwhile: stop delivering before the retries of
+        # components/resiliency.yaml (20 s) end. What is in their hands then comes back after processingTimeout.
+        *("--enable-app-health-check", "--app-health-check-path", "/live"),
+        *("--app-health-probe-interval", "5", "--app-health-probe-timeout", "1500", "--app-health-threshold", "3"),
         *("--dapr-graceful-shutdown-seconds", "10"),
         *("--log-as-json", "--log-level", log_level),
     )
