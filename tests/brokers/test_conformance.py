@@ -18,7 +18,9 @@ from tests.deadline import eventually
 from tests.status.given import delivery_counts, journalled, progress_event, requested_event, rows
 
 TOPICS = pytest.mark.parametrize(
-    ("topic", "make"), [(RUN_REQUESTED, requested_event), (RUN_LIFECYCLE, progress_event)], ids=["single", "bulk"]
+    ("topic", "make"),
+    [(RUN_REQUESTED, requested_event), (RUN_LIFECYCLE, progress_event)],
+    ids=["requested", "lifecycle"],
 )
 
 
@@ -100,18 +102,16 @@ def test_what_fails_for_good_is_tried_nine_times_and_goes_to_the_dead_letters(wa
     assert not way.journalled(event)
 
 
-def test_of_a_bulk_only_what_failed_comes_again_and_no_neighbour_is_lost(way: Way):
-    assert cell("of a bulk only what failed comes again", way.broker.name) == KEPT
+def test_of_many_at_once_only_what_failed_comes_again_and_no_neighbour_is_lost(way: Way):
+    assert cell("of many at once only what failed comes again", way.broker.name) == KEPT
     events = [progress_event(position=number) for number in range(1, 41)]
     again, dropped = events[7], events[13]
     way.watch.answer(again["id"], [Reply.RETRY] * 2)
     way.watch.answer(dropped["id"], [Reply.DROP])
-    way.watch.bulks.clear()
     for event in events:
         way.publish(event)
     eventually(lambda: {event["id"] for event in events if event is not dropped} <= journalled(way.owner), seconds=20)
     eventually(lambda: way.watch.dead[dropped["id"]] == 1)
-    assert max(way.watch.bulks) > 1
     assert {one: number for one, number in way.watch.delivered.items() if number > 1 and one in ids(events)} == {
         again["id"]: 3
     }

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -26,7 +25,6 @@ class Watch:
     def __init__(self) -> None:
         self.delivered: Counter[str] = Counter()
         self.dead: Counter[str] = Counter()
-        self.bulks: list[int] = []
         self.held: set[str] = set()
         self.script: defaultdict[str, deque[Reply]] = defaultdict(deque)
 
@@ -51,29 +49,15 @@ class Watch:
         return watched
 
     async def _deliver(self, application: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        document = json.loads(body)
-        bulk = document.get("entries")
-        if bulk is not None:
-            self.bulks.append(len(bulk))
-        ids = [str(entry["event"].get("id")) for entry in bulk] if bulk is not None else [str(document.get("id"))]
-        self.delivered.update(ids)
-        replies = {one: self.script[one].popleft() for one in ids if self.script.get(one)}
-        if self.held & set(ids):
+        event_id = str(json.loads(body).get("id"))
+        self.delivered[event_id] += 1
+        reply = self.script[event_id].popleft() if self.script.get(event_id) else None
+        if event_id in self.held:
             await self._silence(receive)
-        elif not replies:
+        elif reply is None:
             await _pass_on(application, scope, body, send)
-        elif bulk is None:
-            await JSONResponse({"status": replies[ids[0]]})(scope, receive, send)
         else:
-            statuses = [
-                {"entryId": entry["entryId"], "status": replies[one]}
-                for entry, one in zip(bulk, ids, strict=True)
-                if one in replies
-            ]
-            rest = [entry for entry, one in zip(bulk, ids, strict=True) if one not in replies]
-            if rest:
-                statuses += await _ask(application, scope, json.dumps(document | {"entries": rest}).encode())
-            await JSONResponse({"statuses": statuses})(scope, receive, send)
+            await JSONResponse({"status": reply})(scope, receive, send)
 
     async def _silence(self, receive: Receive) -> None:
         """Until the other side has gone or this one is to end."""
@@ -95,14 +79,3 @@ async def _pass_on(application: ASGIApp, scope: Scope, body: bytes, send: Send) 
         return {"type": "http.request", "body": body, "more_body": False}
 
     await application(scope, receive, send)
-
-
-async def _ask(application: ASGIApp, scope: Scope, body: bytes) -> list[Any]:
-    """The statuses of what the application answers to these entries."""
-    answer = bytearray()
-
-    async def send(message: Message) -> None:
-        answer.extend(message.get("body", b""))
-
-    await _pass_on(application, scope, body, send)
-    return list(json.loads(bytes(answer))["statuses"])

@@ -31,7 +31,6 @@ from tests.deadline import eventually
 
 SEED = 311
 CONSUMERS = ("daprd-status", "daprd-trainer-1", "daprd-trainer-2")
-READERS = 4 + 2 * 1  # one for each subscription of status and of the two trainers
 NEVER = "9999999999999-0"  # a group that has read up to here waits for nothing
 # What is left of the marks below, and how the journal came by the backlog: published again, or read again.
 BROKEN: dict[Fault, tuple[set[str], str]] = {
@@ -166,17 +165,3 @@ def test_a_program_that_is_away_answers_nobody_until_the_fault_is_over(trial: Tr
     assert trial.world.pid("status") != before
     eventually(lambda: answers(url, "/live"), seconds=60)
     trial.world.await_ready()
-
-
-def test_an_application_that_comes_back_again_and_again_costs_its_sidecar_no_line_to_the_broker(trial: Trial):
-    def waiting() -> int:
-        with broker_of(trial.world) as broker:
-            return int(broker.info("clients")["blocked_clients"])
-
-    for _ in range(2):  # until its sidecar, which asks each five seconds, has seen that it is gone
-        away("status", 7)(trial.world, random.Random(SEED))
-        trial.world.await_ready()
-        trial.client.ask_until_known(f"returned-{trial.world.pid('status')}", Wish(), tries=10)
-        settle(trial.world.database_url, seconds=60)
-
-    eventually(lambda: waiting() <= READERS, seconds=20)

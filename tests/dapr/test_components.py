@@ -80,16 +80,16 @@ def test_each_application_publishes_its_events_and_the_dead_letters_of_what_it_s
     assert scopes(pubsub["subscriptionScopes"]) == {STATUS: TOPICS, TRAINER: {RUN_REQUESTED}, TOGETHER: TOPICS}
 
 
-def test_the_lifecycle_topic_is_subscribed_in_bulk_no_larger_than_the_component_is_concurrent(pubsub):
+def test_the_lifecycle_topic_is_not_subscribed_in_bulk_which_costs_a_sidecar_its_workers():
     spec = load("subscriptions")["spec"]
     assert (spec["topic"], spec["routes"]) == (RUN_LIFECYCLE, {"default": ROUTE[RUN_LIFECYCLE]})
     assert spec["deadLetterTopic"] == DEAD_LETTER[RUN_LIFECYCLE]
-    assert spec["bulkSubscribe"]["enabled"] is True
-    workers = {"redis": "concurrency", "rabbitmq": "prefetchCount", "jetstream": "maxAckPending"}  # Kafka reads bulks
-    if broker in workers:
-        assert spec["bulkSubscribe"]["maxMessagesCount"] <= int(pubsub[workers[broker]])
-    if broker == "redis":
-        assert int(pubsub["queueDepth"]) <= int(pubsub["concurrency"])
+    assert "bulkSubscribe" not in spec
+
+
+def test_no_message_waits_in_a_sidecars_queue_for_a_worker_and_counts_as_idle_meanwhile():
+    redis = {entry["name"]: entry.get("value") for entry in load("brokers/redis/pubsub")["spec"]["metadata"]}
+    assert int(redis["queueDepth"]) <= int(redis["concurrency"])
 
 
 def test_a_message_is_not_redelivered_while_its_delivery_is_still_being_tried():

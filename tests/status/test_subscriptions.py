@@ -89,13 +89,21 @@ def test_other_content_under_a_known_id_raises_an_alarm_in_the_log(status, engin
 
 def test_a_body_that_cannot_be_read_ends_instead_of_looping_and_has_its_line(status, engine, outcomes):
     for body in (b"", b"no json", b"x" * (MAX_DELIVERY_BYTES + 1)):
-        assert deliver(status, RUN_REQUESTED, body) == {"status": "DROP"}
-        assert deliver(status, RUN_LIFECYCLE, body) == {"statuses": []}  # a sidecar retries each, then dead-letters it
         for topic in DEAD_LETTER:
+            assert deliver(status, topic, body) == {"status": "DROP"}
             answer = status.post(DEAD_LETTER_ROUTE[topic], content=body)
             assert (answer.status_code, answer.json()) == (200, {"status": "SUCCESS"})
     assert journalled(engine(None)) == set()
-    assert outcomes() == {(NOBODY, "invalid"): 3, (None, "invalid"): 3, (NOBODY, "dead_letter"): 6}
+    assert outcomes() == {(NOBODY, "invalid"): 6, (NOBODY, "dead_letter"): 6}
+
+
+def test_a_lifecycle_event_may_come_alone(status, engine, outcomes):
+    event = progress_event()
+
+    assert deliver(status, RUN_LIFECYCLE, json.dumps(event).encode()) == {"status": "SUCCESS"}
+
+    assert journalled(engine(None)) == {event["id"]}
+    assert outcomes() == {(event["id"], "ok"): 1}
 
 
 def test_a_dead_letter_is_kept_byte_for_byte_once_under_the_topic_it_failed_on(status, engine, outcomes):

@@ -6,7 +6,7 @@ RUN_REQUESTED = "run.requested"  # to trainers (a hint to claim) and to the jour
 RUN_LIFECYCLE = "run.lifecycle"  # to the journal: everything that happens to a run after its request
 DEAD_LETTER = {RUN_REQUESTED: "run.requested.dead", RUN_LIFECYCLE: "run.lifecycle.dead"}
 
-# Where a sidecar (or the direct hand-over) posts a delivery. Lifecycle events arrive in bulk.
+# Where a sidecar (or the direct hand-over) posts a delivery.
 ROUTE = {RUN_REQUESTED: "/events/run-requested", RUN_LIFECYCLE: "/events/run-lifecycle"}
 DEAD_LETTER_ROUTE = {RUN_REQUESTED: "/events/dead/run-requested", RUN_LIFECYCLE: "/events/dead/run-lifecycle"}
 

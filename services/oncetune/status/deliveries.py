@@ -46,7 +46,7 @@ def read_one(body: bytes) -> Envelope | Unreadable:
 
 
 def read_bulk(body: bytes) -> list[Entry]:
-    """The entries of a bulk delivery; [] when the bytes are no bulk, which the sidecar takes as RETRY for each."""
+    """The entries of a bulk delivery; [] when the bytes are no bulk."""
     bulk = _tolerant(body)
     members = bulk.get("entries") if isinstance(bulk, dict) else None
     entries: list[Entry] = []

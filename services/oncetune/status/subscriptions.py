@@ -1,7 +1,7 @@
 """Where the sidecar (or the direct hand-over) posts deliveries. Each answer is one of Dapr's three words.
 
 `run.requested` and the dead letters are subscribed here, in code, so that they are there wherever status is served;
-`run.lifecycle` comes in bulk, which only `components/subscriptions.yaml` can declare.
+`run.lifecycle` is declared in `components/subscriptions.yaml`, where an operator may make it a bulk subscription.
 """
 
 from typing import Annotated
@@ -11,10 +11,8 @@ from fastapi import Depends, FastAPI, Request
 
 from oncetune.contracts.topics import DEAD_LETTER, DEAD_LETTER_ROUTE, PUBSUB, ROUTE, RUN_LIFECYCLE, RUN_REQUESTED
 from oncetune.dapr import QUORUM, Reply, delivered, delivered_dead_letter
-from oncetune.logs import log
 from oncetune.status.deliveries import read_bulk, read_dead_letter, read_one
 from oncetune.status.intake import journal, store_dead_letter
-from oncetune.status.journal import Outcome
 
 Body = Annotated[bytes, Depends(delivered)]
 DeadLetter = Annotated[bytes, Depends(delivered_dead_letter)]
@@ -36,7 +34,7 @@ def subscribe(app: FastAPI, dapr: DaprApp) -> None:
     )(receive_one)
     for topic, dead in DEAD_LETTER.items():
         dapr.subscribe(pubsub=PUBSUB, topic=dead, route=DEAD_LETTER_ROUTE[topic], metadata=_RAW)(receive_dead_letter)
-    app.add_api_route(ROUTE[RUN_LIFECYCLE], receive_bulk, methods=["POST"], tags=["PubSub"])
+    app.add_api_route(ROUTE[RUN_LIFECYCLE], receive_one_or_bulk, methods=["POST"], tags=["PubSub"])
 
 
 def receive_one(body: Body, request: Request) -> Answer:
@@ -44,11 +42,11 @@ def receive_one(body: Body, request: Request) -> Answer:
     return {"status": journal(request.app.state.status, RUN_REQUESTED, [read_one(body)])[0]}
 
 
-def receive_bulk(body: Body, request: Request) -> dict[str, list[dict[str, str]]]:
-    """Journal a bulk in one transaction and answer each entry; what is no bulk comes again, then as a dead letter."""
+def receive_one_or_bulk(body: Body, request: Request) -> Answer | dict[str, list[dict[str, str]]]:
+    """Journal one event; or a bulk in one transaction, and answer each entry."""
     entries = read_bulk(body)
     if not entries:
-        log.warning("event.invalid", outcome=Outcome.INVALID.value, reason="the bulk has no entry that can be read")
+        return {"status": journal(request.app.state.status, RUN_LIFECYCLE, [read_one(body)])[0]}
     replies = journal(request.app.state.status, RUN_LIFECYCLE, [entry.event for entry in entries])
     return {
         "statuses": [
