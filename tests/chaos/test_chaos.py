@@ -79,7 +79,7 @@ def test_a_run_that_cannot_succeed_fails_although_others_have_strikes_enough(tri
 
 
 def test_random_faults_under_load_lose_nothing_and_double_nothing(trial: Trial):
-    told = storm(trial.world, trial.client, trial.judge, FAULTS, seed=SEED, seconds=30)
+    told = storm(trial.world, trial.client, trial.judge, FAULTS, seed=SEED, seconds=30, per_second=1.0)
 
     assert trial.judge.judge() == []
     assert told.answers["accepted"] > 20
