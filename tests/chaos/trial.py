@@ -127,8 +127,10 @@ class Trial:
     def memory(self) -> None:
         """What a load without faults leaves in the services."""
         load = under_load(self.world, self.client, (), name="memory", seconds=self.seconds, per_second=RATE)
-        what = f"memory after {self.seconds:.0f} s, of that before: {load.memory_grew:.2f} ({load.memory_mib:.0f} MiB)"
-        self._tell_figure(what, 1, load.memory_grew <= MOST_MEMORY)
+        for service, before in load.mib_before.items():
+            after = load.mib_after[service]
+            what = f"{service}: {before:.1f} MiB, after {self.seconds:.0f} s {after:.1f}: {after / before:.2f}"
+            self._tell_figure(what, 1, after / before <= MOST_MEMORY)
 
     def training(self) -> None:
         """Crashes and kills of the real training: needs a toy_world."""
