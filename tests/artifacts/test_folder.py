@@ -16,7 +16,14 @@ from uuid import UUID
 
 import pytest
 
-from oncetune.artifacts.folder import attempts_with_adapters, discard, folder_sha256, keep_log, publish_adapter
+from oncetune.artifacts.folder import (
+    attempts_with_adapters,
+    discard,
+    folder_sha256,
+    keep_log,
+    publish_adapter,
+    runs_with_artifacts,
+)
 from tests.deadline import eventually
 
 RUN = UUID("3f0c6a52-9d0b-4a53-8a3e-6d8f0f1c2b7a")
@@ -168,7 +175,7 @@ def test_a_discarded_adapter_is_gone_and_its_log_and_the_others_stay(root, adapt
     _place(root).with_name("1.arriving").mkdir()
     for _ in range(2):
         discard(root, RUN, 1)
-    assert attempts_with_adapters(root) == {RUN: {2}}
+    assert attempts_with_adapters(root, RUN) == {2}
     assert sorted(path.relative_to(root / str(RUN)).as_posix() for path in root.rglob("*.log")) == [
         "1/training.log",
         "2/training.log",
@@ -180,7 +187,8 @@ def test_adapters_that_arrive_are_found_and_the_folders_of_strangers_are_not(roo
     for path in ("2.arriving", "three.arriving", "checkpoints/1/10"):
         (root / str(RUN) / path).mkdir(parents=True)
     (root / "lost+found" / "1" / "adapter").mkdir(parents=True)
-    assert attempts_with_adapters(root) == {RUN: {1, 2}}
+    assert attempts_with_adapters(root, RUN) == {1, 2}
+    assert list(runs_with_artifacts(root)) == [RUN]
 
 
 def test_the_log_is_kept_beside_the_adapter_or_without_one(root, adapter, tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 from tests.chaos.crash_points import POINTS, TRAINING_POINTS
 from tests.chaos.ground import missing_parts
 from tests.chaos.toy_world import toy_world
-from tests.chaos.trial import PROOF, Row, trial
+from tests.chaos.trial import PROOF, Row, trying
 from tests.chaos.world import running_world
 from tests.training.toy import make_toy_model
 
@@ -39,6 +39,7 @@ def main() -> int:
     for part, needs in missing_parts().items():
         print(f"the {part} cannot be broken here: that needs {needs}", flush=True)
     how: dict[str, Any] = {
+        "tell": tell,
         "seed": asked.seed,
         "crashes": asked.crashes,
         "only": tuple(asked.only),
@@ -46,13 +47,16 @@ def main() -> int:
     }
     try:
         if set(asked.parts) & set(STAND_IN_PARTS):
-            with running_world(folder / "world") as world, trial(world, folder / "client.jsonl", tell, **how) as one:
+            with (
+                running_world(folder / "world") as world,
+                trying(world, folder / "client.jsonl", **how) as one,
+            ):
                 for part in STAND_IN_PARTS:
                     if part in asked.parts:
                         getattr(one, part)()
         if TRAINING in asked.parts:
             toy = make_toy_model(folder / "toy-model")
-            with toy_world(folder / "toy", toy) as world, trial(world, folder / "toy.jsonl", tell, **how) as one:
+            with toy_world(folder / "toy", toy) as world, trying(world, folder / "toy.jsonl", **how) as one:
                 one.training()
     finally:  # what did not come to rest ends all; the rows before it are still worth their hours
         _keep(asked.seed, rows)

@@ -21,11 +21,11 @@ _WARM_SECONDS = 10.0  # until runs complete as fast as they come
 
 @dataclass(frozen=True)
 class Load:
-    """What a load came to: runs a second, and the largest growth of a service's memory between its two ends."""
+    """What a load came to: runs a second, and what each process held at its two ends (kills make new processes)."""
 
     completed_per_second: float
-    memory_grew: float  # 1.0: it did not; kills make new processes, and then it says nothing
-    memory_mib: float  # of that service at the end
+    mib_before: dict[str, float]
+    mib_after: dict[str, float]
 
 
 def under_load(
@@ -48,9 +48,7 @@ def under_load(
         asking.stop()
     settle(world.database_url, seconds=300)  # a load beyond what the trainers can do leaves a queue
     world.await_ready()
-    after = memory_mib(world)
-    grown = max(after, key=lambda one: after[one] / memory[one])
-    return Load(rate, after[grown] / memory[grown], after[grown])
+    return Load(rate, memory, memory_mib(world))
 
 
 def reclaim_seconds(world: World, client: Client, name: str) -> float:

@@ -20,11 +20,11 @@ from tests.chaos.below import (
     offered,
     one_way_packets,
 )
-from tests.chaos.conftest import Trial
 from tests.chaos.faults import Fault
 from tests.chaos.ground import Part, missing_parts
 from tests.chaos.load import Wish
 from tests.chaos.quiescence import settle
+from tests.chaos.trial import Trial
 from tests.chaos.under_load import WELL, storm
 from tests.chaos.world import World
 from tests.deadline import eventually

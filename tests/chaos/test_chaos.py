@@ -7,12 +7,12 @@ import psycopg
 import pytest
 
 from oncetune.ledger.leases import StrikeRule
-from tests.chaos.conftest import Trial
 from tests.chaos.crash_points import POINTS, Point, Side
 from tests.chaos.crashes import crash
 from tests.chaos.faults import FAULTS, Fault, kill_a_child, stop_a_trainer
 from tests.chaos.load import Wish
 from tests.chaos.quiescence import settle
+from tests.chaos.trial import Trial
 from tests.chaos.under_load import storm
 from tests.chaos.world import BAD_STRIKES, MAX_STRIKES, World
 
@@ -79,7 +79,7 @@ def test_a_run_that_cannot_succeed_fails_although_others_have_strikes_enough(tri
 
 
 def test_random_faults_under_load_lose_nothing_and_double_nothing(trial: Trial):
-    told = storm(trial.world, trial.client, trial.judge, FAULTS, seed=SEED, seconds=30, per_second=1.0)
+    told = storm(trial.world, trial.client, trial.judge, FAULTS, seed=SEED, seconds=30)
 
     assert trial.judge.judge() == []
     assert told.answers["accepted"] > 20

@@ -12,7 +12,6 @@ import pytest
 
 from oncetune.contracts.topics import RUN_REQUESTED
 from oncetune.local.preflight import answers
-from tests.chaos.conftest import Trial
 from tests.chaos.faults import (
     Fault,
     away,
@@ -26,6 +25,7 @@ from tests.chaos.faults import (
 )
 from tests.chaos.load import Wish
 from tests.chaos.quiescence import settle
+from tests.chaos.trial import Trial
 from tests.chaos.world import World
 from tests.deadline import eventually
 

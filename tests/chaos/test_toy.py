@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.chaos.conftest import Trial, trying
 from tests.chaos.crash_points import TRAINING_POINTS, Point, Side
 from tests.chaos.crashes import crash
 from tests.chaos.faults import kill_a_child, kill_a_process
 from tests.chaos.toy_world import toy_world
+from tests.chaos.trial import Trial, trying
 from tests.chaos.under_load import storm
 from tests.stack import shared_toy_model
 

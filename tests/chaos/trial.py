@@ -25,10 +25,9 @@ from tests.chaos.figures import reclaim_seconds, under_load
 from tests.chaos.load import Client, client_of
 from tests.chaos.quiescence import Judge
 from tests.chaos.toy_world import TOY_STORM
-from tests.chaos.under_load import storm
+from tests.chaos.under_load import RATE, storm
 from tests.chaos.world import LEASE_SECONDS, World
 
-RATE = 1.0  # requests a second: two trainers, often away, keep up, so that healing is not the time of a backlog
 SATURATING = 4.0  # more than two trainers can do
 RECLAIMS = 10
 KILLS: tuple[Fault, ...] = (kill_a_process, kill_a_process, kill_a_process, kill_a_child)
@@ -78,11 +77,11 @@ class Trial:
     world: World
     client: Client
     judge: Judge
-    tell: Callable[[Row], None]
-    seed: int
-    crashes: int  # seeds of each crash point and side
-    only: tuple[str, ...]  # names of crash points or series of the proof; all when there is none
-    seconds: float
+    tell: Callable[[Row], None] = print
+    seed: int = 1
+    crashes: int = 1  # seeds of each crash point and side
+    only: tuple[str, ...] = ()  # names of crash points or series of the proof; all when there is none
+    seconds: float = 60.0
 
     def points(self) -> None:
         """Each crash point, both sides."""
@@ -128,8 +127,10 @@ class Trial:
     def memory(self) -> None:
         """What a load without faults leaves in the services."""
         load = under_load(self.world, self.client, (), name="memory", seconds=self.seconds, per_second=RATE)
-        what = f"memory after {self.seconds:.0f} s, of that before: {load.memory_grew:.2f} ({load.memory_mib:.0f} MiB)"
-        self._tell_figure(what, 1, load.memory_grew <= MOST_MEMORY)
+        for service, before in load.mib_before.items():
+            after = load.mib_after[service]
+            what = f"{service}: {before:.1f} MiB, after {self.seconds:.0f} s {after:.1f}: {after / before:.2f}"
+            self._tell_figure(what, 1, after / before <= MOST_MEMORY)
 
     def training(self) -> None:
         """Crashes and kills of the real training: needs a toy_world."""
@@ -152,7 +153,7 @@ class Trial:
 
     def _storm(self, what: str, faults: tuple[Fault, ...], **how: Any) -> None:
         """Random ones under load, see storm; each kind has a line of its own."""
-        told = storm(self.world, self.client, self.judge, faults, **{"per_second": RATE} | how)
+        told = storm(self.world, self.client, self.judge, faults, **how)
         broken = self._broken()
         answers = ", ".join(f"{count} {answer}" for answer, count in sorted(told.answers.items()))
         self.tell(Row(f"{what}: {answers}", told.faults.total(), told.seconds, told.healed_seconds, broken))
@@ -161,10 +162,10 @@ class Trial:
 
 
 @contextmanager
-def trial(world: World, log: Path, tell: Callable[[Row], None], **how: Any) -> Iterator[Trial]:
-    """A client of this world, which keeps its journal in `log`, and a judge. `how`: the seed and so on of a Trial."""
+def trying(world: World, log: Path, **how: Any) -> Iterator[Trial]:
+    """A client of this world, which keeps its journal in `log`, and a judge. `how`: what a Trial has by default."""
     with (
         ClientJournal(log) as journal,
         client_of(world.trigger_url, world.secrets.gateway_secret, journal) as client,
     ):
-        yield Trial(world, client, Judge(world.database_url, world.artifacts, log), tell, **how)
+        yield Trial(world, client, Judge(world.database_url, world.artifacts, log), **how)

@@ -14,6 +14,7 @@ from tests.chaos.load import Client, Load, Wish
 from tests.chaos.quiescence import Judge, settle
 from tests.chaos.world import World
 
+RATE = 1.0  # requests a second: two trainers, often away, keep up, so that healing is not the time of a backlog
 # Most runs are well; a few cannot succeed, and must not hold up their neighbours.
 WELL = [Wish(0.1), Wish(0.3), Wish(0.6)]
 WISHES = WELL * 24 + [Wish(0.2, end) for end in ("refuse", "die", "hang", "poison")]
@@ -37,7 +38,7 @@ def storm(
     *,
     seed: int,
     seconds: float,
-    per_second: float = 3.0,
+    per_second: float = RATE,
     pause: tuple[float, float] = (0.3, 1.5),
     healed_seconds: float = 60.0,
     wishes: Sequence[Wish] = WISHES,

@@ -12,8 +12,8 @@ def python(name: str, code: str, *, stage: int = 0, **options: object) -> Progra
     return Program(name, (sys.executable, "-u", "-c", code), dict(os.environ), stage=stage, **options)  # type: ignore[arg-type]
 
 
-FOREVER = "import time\nprint('up')\nwhile True: time.sleep(60)"
-STUBBORN = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up')\nwhile True: time.sleep(60)"
+FOREVER = "import signal\nprint('up')\nsignal.pause()"
+STUBBORN = "import signal\nsignal.signal(15, signal.SIG_IGN)\nprint('up')\nsignal.pause()"
 
 
 def carrying(mark: str) -> list[str]:

@@ -124,12 +124,12 @@ def test_a_warning_of_a_service_is_shown_once_and_the_rest_stays_in_its_log(
     processes: Processes, told: list[str]
 ) -> None:
     code = (
-        "import json, time\n"
+        "import json, signal\n"
         "print('no JSON')\n"
         "print(json.dumps({'level': 'info', 'event': 'service.started'}))\n"
         "for _ in range(3): print(json.dumps({'level': 'warning', 'event': 'lease.lost', 'run_id': '7'}))\n"
         "print(json.dumps({'level': 'error', 'event': 'the.end'}))\n"
-        "time.sleep(3600)"
+        "signal.pause()"
     )
     processes.start(python("trainer", code, speaks=True))
     processes.watch()
@@ -140,13 +140,13 @@ def test_a_warning_of_a_service_is_shown_once_and_the_rest_stays_in_its_log(
 def test_programs_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     code = f"""
-import os, time
+import signal
 from pathlib import Path
 from oncetune.local.processes import Processes
 from oncetune.local.signals import Signals
 from tests.local.programs import STUBBORN, python
 Processes(Path({str(tmp_path)!r}), signals=Signals(), tell=print).start(python("orphan", STUBBORN))
-time.sleep(3600)
+signal.pause()
 """
     parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "MARK": mark, "PYTHONPATH": _paths()})
     eventually(lambda: said_up(tmp_path, "orphan"))

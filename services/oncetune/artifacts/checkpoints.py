@@ -69,15 +69,6 @@ def sweep_checkpoints(root: Path, run_id: UUID) -> None:
     shutil.rmtree(_of_run(root, run_id), ignore_errors=True)
 
 
-def runs_with_checkpoints(root: Path) -> set[UUID]:
-    """Every run that has some, whatever became of it."""
-    found = set()
-    for path in root.glob("*/checkpoints"):
-        with suppress(ValueError):  # a folder of somebody else's
-            found.add(UUID(path.parent.name))
-    return found
-
-
 def _taken(checkpoint: Path) -> Path:
     """Says that the checkpoint was taken over by the attempt in whose place it lies, which did not write it."""
     return checkpoint.with_name(f"{checkpoint.name}.taken")

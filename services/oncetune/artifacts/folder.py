@@ -1,9 +1,10 @@
 """Artifacts in a folder: `<root>/<run>/<attempt>/adapter/`, written beside its place and moved there whole."""
 
 import hashlib
+import os
 import shutil
 import stat
-from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,14 +97,24 @@ def discard(root: Path, run_id: UUID, attempt: int) -> None:
     shutil.rmtree(place / "adapter", ignore_errors=True)
 
 
-def attempts_with_adapters(root: Path) -> dict[UUID, set[int]]:
-    """The attempts of every run that have an adapter, whole or on its way, in its place."""
-    found: dict[UUID, set[int]] = defaultdict(set)
-    for path in (*root.glob("*/*/adapter"), *root.glob("*/*.arriving")):
+def runs_with_artifacts(root: Path) -> Iterator[UUID]:
+    """Every run that has anything in `root`, one at a time: there may be millions. OSError while the disk refuses."""
+    if not root.exists():
+        return
+    with os.scandir(root) as places:
+        for place in places:
+            with suppress(ValueError):  # a folder of somebody else's
+                yield UUID(place.name)
+
+
+def attempts_with_adapters(root: Path, run_id: UUID) -> set[int]:
+    """The attempts of a run that have an adapter, whole or on its way, in its place."""
+    found = set()
+    of_run = root / str(run_id)
+    for path in (*of_run.glob("*/adapter"), *of_run.glob("*.arriving")):
         place = path.parent if path.name == "adapter" else path
-        number = place.name.removesuffix(".arriving")
-        with suppress(ValueError):  # a folder of somebody else's
-            found[UUID(place.parent.name)].add(int(number))
+        with suppress(ValueError):
+            found.add(int(place.name.removesuffix(".arriving")))
     return found
 
 

@@ -1,11 +1,11 @@
 """What attempts left behind that were killed or lost their lease: adapters that no run shows, checkpoints of no use."""
 
+from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import Engine
 
-from oncetune.artifacts.checkpoints import runs_with_checkpoints
-from oncetune.artifacts.folder import attempts_with_adapters, discard
+from oncetune.artifacts.folder import attempts_with_adapters, discard, runs_with_artifacts
 from oncetune.contracts.run import RunState
 from oncetune.ledger.reads import standing_of
 from oncetune.logs import log
@@ -14,20 +14,19 @@ from oncetune.trainer.checkpoints import clear_checkpoints
 
 
 def sweep(engine: Engine, root: Path, *, batch: int) -> None:
-    """Look at every run that has something in `root`, `batch` of them in a transaction.
+    """Look at every run that has something in `root`, `batch` of them in a transaction; never at all of them at once.
 
     Any number of trainers may do this at once, beside any attempts: what is taken away was given up for ever, since
     attempts only rise and an ended run stays as it is. Runs that the ledger does not know are left alone. Raises
     sqlalchemy's errors while the database is away.
     """
-    adapters = attempts_with_adapters(root)
-    found = sorted(adapters.keys() | runs_with_checkpoints(root))
-    for start in range(0, len(found), batch):
+    found = runs_with_artifacts(root)
+    while some := list(islice(found, batch)):
         with transaction(engine) as session:
-            runs = standing_of(session, found[start : start + batch])
+            runs = standing_of(session, some)
         for run_id, state, newest in runs:
             clear_checkpoints(root, run_id, state)
-            for attempt in adapters.get(run_id, ()):
+            for attempt in attempts_with_adapters(root, run_id):
                 if attempt < newest or (attempt == newest and not _may_publish(state)):
                     discard(root, run_id, attempt)
                     log.info("adapter.swept", run_id=str(run_id), attempt=attempt)
