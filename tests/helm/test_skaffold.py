@@ -37,7 +37,18 @@ def test_the_names_of_the_built_images_are_the_charts_defaults():
 def test_every_file_that_skaffold_names_is_there():
     named = [RELEASE["chartPath"], *RELEASE["valuesFiles"]]
     named += [patch["value"] for one in SKAFFOLD["profiles"] for patch in one.get("patches", [])]
+    named += [one["docker"]["dockerfile"] for one in SKAFFOLD["build"]["artifacts"]]
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_each_image_is_built_from_the_lock_of_its_packages():
+    dockerfile = (ROOT / "services" / "Dockerfile").read_text()
+    (default,) = re.findall(r"^ARG LOCK=(\w+)$", dockerfile, re.MULTILINE)
+    locks = {one["image"]: one["docker"].get("buildArgs", {}) for one in SKAFFOLD["build"]["artifacts"]}
+    assert locks == {"oncetune-services": {}, "oncetune-trainer": {"LOCK": "trainer"}}
+    for lock in (default, "trainer"):
+        assert (ROOT / "services" / "requirements" / f"{lock}.txt").exists()
+    assert default == "services"
 
 
 def test_every_forwarded_port_is_one_of_a_service():
