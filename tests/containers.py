@@ -3,12 +3,16 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
+
+
+# Made on this machine by ../shared/docker. No registry is asked for them: whoever took the name there would be run here.
+_MADE_HERE = "oncetune-test/"
 
 
 def find_image(*wanted: str) -> str | None:
@@ -18,6 +22,12 @@ def find_image(*wanted: str) -> str | None:
     if found:
         _set_up()
     return found
+
+
+def is_offered(*wanted: str) -> bool:
+    """Whether one of these is there or a registry has it; nothing is pulled, so that a look at the tests stays one."""
+    with _engine() if wanted else nullcontext() as client:
+        return client is not None and any(_here(client, image) or _in_registry(client, image) for image in wanted)
 
 
 @contextmanager
@@ -45,13 +55,32 @@ def _listens(path: str) -> bool:
 
 
 def _obtainable(client: docker.DockerClient, image: str) -> bool:
+    if _here(client, image):
+        return True
+    if image.startswith(_MADE_HERE):
+        return False
+    try:
+        client.images.pull(image)
+    except APIError:
+        return False
+    return True
+
+
+def _here(client: docker.DockerClient, image: str) -> bool:
     try:
         client.images.get(image)
     except ImageNotFound:
-        try:
-            client.images.pull(image)
-        except APIError:
-            return False
+        return False
+    return True
+
+
+def _in_registry(client: docker.DockerClient, image: str) -> bool:
+    if image.startswith(_MADE_HERE):
+        return False
+    try:
+        client.images.get_registry_data(image)
+    except APIError:
+        return False
     return True
 
 

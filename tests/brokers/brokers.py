@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.brokers import packages
 from tests.brokers.broker import Broker
 from tests.brokers.containers import IMAGES, container_of
-from tests.containers import find_image
+from tests.containers import is_offered
 
 PACKAGES: dict[str, Callable[[Path], Broker]] = {
     "redis": packages.redis,
@@ -27,7 +27,7 @@ def make_broker(name: str, folder: Path) -> Broker:
 def missing_brokers() -> dict[str, str]:
     """What cannot be started on this machine, and what it would take."""
     needs = packages.missing_programs()
-    return {name: what for name, what in needs.items() if not find_image(*IMAGES.get(name, ()))}
+    return {name: what for name, what in needs.items() if not is_offered(*IMAGES.get(name, ()))}
 
 
 def brokers_here() -> list[str]:
