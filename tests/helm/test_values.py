@@ -24,6 +24,13 @@ REFUSED_BY_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"dapr": {"logLevel": "verbose"}}, "at '/dapr/logLevel': value must be one of"),
     ({"environment": "staging"}, "at '/environment': value must be one of 'production', 'local'"),
     ({"trainer": {"artifacts": {"size": "20 GB"}}}, "'20 GB' does not match pattern"),
+    # What would be taken, and end a container as often as it starts:
+    ({"dapr": {"goMemLimit": "900MB"}}, "at '/dapr/goMemLimit': '900MB' does not match pattern"),
+    ({"dapr": {"blockShutdownDuration": "5"}}, "at '/dapr/blockShutdownDuration': '5' does not match pattern"),
+    ({"trigger": {"settings": {"ONCETUNE_TRIGGER_RELAY_EVERY": "PT"}}}, "'PT' does not match pattern"),
+    ({"postgres": {"port": 70000}}, "at '/postgres/port': maximum: got 70,000, want 65,535"),
+    ({"gateway": {"secretKeys": {"sharedSecret": ""}}}, "at '/gateway/secretKeys/sharedSecret': '' does not match"),
+    ({"fullnameOverride": "1.oncetune"}, "at '/fullnameOverride': '1.oncetune' does not match pattern"),
 ]
 REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
     ({"gateway": {"existingSecret": ""}}, "gateway.existingSecret: name the Secret with the key shared-secret"),
