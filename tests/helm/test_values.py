@@ -42,6 +42,7 @@ REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
     ({"broker": {"type": "kafka", "bundled": {"enabled": True}}}, "the bundled broker speaks the Redis API"),
     ({"gateway": {"ingress": {"enabled": True, "host": "a.example"}}}, "enable ingress or httpRoute, not both"),
     ({"gateway": {"httpRoute": {"parentRefs": []}}}, "gateway.httpRoute.parentRefs: name the Gateway"),
+    ({"networkPolicy": {"enabled": True}}, "networkPolicy.metrics: name the pods of Prometheus"),
     ({"trainer": {"replicas": 2}}, "trainer.artifacts.accessModes: several trainers need ReadWriteMany"),
     ({"trainer": {"keda": {"enabled": True}}}, "trainer.keda.triggers: say what KEDA shall watch"),
 ]

@@ -25,6 +25,7 @@
 {{- if and $v.gateway.ingress.enabled (not $v.gateway.ingress.host) }}{{ $wrong = append $wrong "gateway.ingress.host: give the name under which the gateway reaches oncetune" }}{{ end -}}
 {{- if and $v.gateway.httpRoute.enabled (not $v.gateway.httpRoute.parentRefs) }}{{ $wrong = append $wrong "gateway.httpRoute.parentRefs: name the Gateway that the route belongs to" }}{{ end -}}
 {{- if and $v.trainer.keda.enabled (not $v.trainer.keda.triggers) }}{{ $wrong = append $wrong "trainer.keda.triggers: say what KEDA shall watch; there is no default" }}{{ end -}}
+{{- if and $v.networkPolicy.enabled (not $v.networkPolicy.metrics) (or $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled) }}{{ $wrong = append $wrong "networkPolicy.metrics: name the pods of Prometheus ({namespaceSelector: ...}), or its scrapes are cut off" }}{{ end -}}
 {{- $several := or (gt (int $v.trainer.replicas) 1) (and $v.trainer.keda.enabled (gt (int $v.trainer.keda.maxReplicas) 1)) -}}
 {{- if $several }}
 {{- range $name := list "artifacts" "models" }}
