@@ -7,8 +7,8 @@ dapr.io/app-port: "8080"
 dapr.io/app-protocol: http
 dapr.io/config: {{ include "oncetune.fullname" .root }}
 dapr.io/enable-native-sidecar: {{ $dapr.nativeSidecar | quote }}
-dapr.io/api-token-secret: {{ $dapr.apiTokenSecret }}
-dapr.io/app-token-secret: {{ $dapr.appTokenSecret }}
+dapr.io/api-token-secret: {{ $dapr.apiTokenSecret | quote }}
+dapr.io/app-token-secret: {{ $dapr.appTokenSecret | quote }}
 {{- /* As in oncetune/local/sidecar.py, and for its reason: stop delivering before the retries end. */}}
 dapr.io/enable-app-health-check: "true"
 dapr.io/app-health-check-path: /live
@@ -48,9 +48,6 @@ dapr.io/env: {{ include "oncetune.sidecarEnv" .root | quote }}
 {{- $pairs := list }}
 {{- range $name, $key := . }}{{ $pairs = append $pairs (printf "%s=%s:%s" $name $.root.Values.broker.existingSecret $key) }}{{ end }}
 dapr.io/env-from-secret: {{ join "," $pairs | quote }}
-{{- end }}
-{{- with $dapr.annotations }}
-{{ toYaml . }}
 {{- end }}
 {{- end -}}
 

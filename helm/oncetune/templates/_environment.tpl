@@ -6,18 +6,18 @@
 - name: DATABASE_URL
   {{- $host := $bundled | ternary (printf "%s-postgres" (include "oncetune.fullname" .root)) $postgres.host }}
   {{- $port := $bundled | ternary 5432 $postgres.port }}
-  value: postgresql://{{ $host }}:{{ $port }}/{{ $postgres.database }}{{ with $postgres.parameters }}?{{ . }}{{ end }}
+  value: {{ printf "postgresql://%s:%v/%s%s" $host $port $postgres.database ($postgres.parameters | empty | ternary "" (printf "?%s" $postgres.parameters)) | quote }}
 - name: PGUSER
   {{- if $bundled }}
   value: oncetune
   {{- else }}
-  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ $postgres.secretKeys.username }}}}
+  valueFrom: {secretKeyRef: {name: {{ .secret | quote }}, key: {{ $postgres.secretKeys.username | quote }}}}
   {{- end }}
 - name: PGPASSWORD
-  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ $postgres.secretKeys.password }}}}
+  valueFrom: {secretKeyRef: {name: {{ .secret | quote }}, key: {{ $postgres.secretKeys.password | quote }}}}
 {{- else }}
 - name: DATABASE_URL
-  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ $postgres.secretKeys.uri }}}}
+  valueFrom: {secretKeyRef: {name: {{ .secret | quote }}, key: {{ $postgres.secretKeys.uri | quote }}}}
 {{- end }}
 {{- end -}}
 
@@ -38,9 +38,9 @@
 - name: ONCETUNE_PORT
   value: "8080"
 - name: DAPR_API_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ $values.dapr.apiTokenSecret }}, key: token}}
+  valueFrom: {secretKeyRef: {name: {{ $values.dapr.apiTokenSecret | quote }}, key: token}}
 - name: APP_API_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ $values.dapr.appTokenSecret }}, key: token}}
+  valueFrom: {secretKeyRef: {name: {{ $values.dapr.appTokenSecret | quote }}, key: token}}
 {{- with $values.tracing.endpoint }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ . | quote }}
@@ -54,12 +54,12 @@
 {{- else }}
 {{- $keys := $values.gateway.secretKeys }}
 - name: DPO_GATEWAY_SHARED_SECRET
-  valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret }}, key: {{ $keys.sharedSecret }}}}
+  valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret | quote }}, key: {{ $keys.sharedSecret | quote }}}}
 - name: DPO_GATEWAY_SHARED_SECRET_PREVIOUS
-  valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret }}, key: {{ $keys.sharedSecretPrevious }}, optional: true}}
+  valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret | quote }}, key: {{ $keys.sharedSecretPrevious | quote }}, optional: true}}
 {{- if has "trigger" .pod.services }}
 - name: DPO_REGISTER_SECRET
-  valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret }}, key: {{ $keys.registerSecret }}, optional: true}}
+  valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret | quote }}, key: {{ $keys.registerSecret | quote }}, optional: true}}
 {{- end }}
 {{- $settings := dict }}
 {{- range .pod.services }}{{ $settings = merge $settings (get $values .).settings }}{{ end }}
@@ -88,7 +88,7 @@
   value: /tmp
 {{- with $trainer.huggingFace.existingSecret }}
 - name: HF_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $trainer.huggingFace.tokenKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $trainer.huggingFace.tokenKey | quote }}}}
 {{- end }}
 {{- /* Both rooms count strikes, by one rule. */}}
 {{- $shared := pick .root.Values.trigger.settings "ONCETUNE_TRIGGER_MAX_STRIKES" "ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF" }}

@@ -17,7 +17,7 @@
 {{/* What every pod of ours has: no token of the API server, and no variables of other Services, since those of a
      Service oncetune-trigger would begin like our settings. */}}
 {{- define "oncetune.podBasics" -}}
-serviceAccountName: {{ include "oncetune.serviceAccount" . }}
+serviceAccountName: {{ include "oncetune.serviceAccount" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
@@ -25,7 +25,7 @@ securityContext:
 {{- with .Values.global.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- end -}}
@@ -41,7 +41,7 @@ nodeSelector:
 {{- if and $values.gpu (($values.gpu).enabled) }}
 {{- $tolerations = append $tolerations (dict "key" $values.gpu.resourceName "operator" "Exists" "effect" "NoSchedule") }}
 {{- with $values.gpu.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with $values.gpu.resourceClaims }}
 resourceClaims:
@@ -68,7 +68,7 @@ topologySpreadConstraints:
         {{- include "oncetune.selector" . | nindent 8 }}
 {{- end }}
 {{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -92,7 +92,7 @@ priorityClassName: {{ . }}
 {{- range $name := list "artifacts" "models" }}
 - name: {{ $name }}
   persistentVolumeClaim:
-    claimName: {{ default (printf "%s-%s" (include "oncetune.fullname" $.root) $name) (get $.values $name).existingClaim }}
+    claimName: {{ default (printf "%s-%s" (include "oncetune.fullname" $.root) $name) (get $.values $name).existingClaim | quote }}
 {{- end }}
 - name: staging
   emptyDir: {sizeLimit: {{ .values.stagingSize }}}
@@ -158,17 +158,12 @@ spec:
       {{- include "oncetune.selector" $selector | nindent 6 }}
   template:
     metadata:
+      {{- /* Each name once: of labels those that selectors read are ours; the user's own go before the rest. */}}
       labels:
-        {{- include "oncetune.podLabels" $selector | nindent 8 }}
-        {{- with $values.podLabels }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+        {{- merge (include "oncetune.selector" $selector | fromYaml) (omit $values.podLabels "app.kubernetes.io/part-of") (include "oncetune.podLabels" $selector | fromYaml) | toYaml | nindent 8 }}
       annotations:
-        {{- include "oncetune.daprAnnotations" (dict "root" $root "pod" .pod) | nindent 8 }}
-        kubectl.kubernetes.io/default-container: {{ .pod.name }}
-        {{- with $values.podAnnotations }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+        {{- $own := dict "kubectl.kubernetes.io/default-container" .pod.name }}
+        {{- merge (dict) $values.podAnnotations $root.Values.dapr.annotations (include "oncetune.daprAnnotations" (dict "root" $root "pod" .pod) | fromYaml) $own | toYaml | nindent 8 }}
     spec:
       {{- include "oncetune.podBasics" $root | nindent 6 }}
       {{- if $trainer }}
