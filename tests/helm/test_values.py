@@ -42,6 +42,15 @@ REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
     ({"broker": {"type": "kafka", "bundled": {"enabled": True}}}, "the bundled broker speaks the Redis API"),
     ({"gateway": {"ingress": {"enabled": True, "host": "a.example"}}}, "enable ingress or httpRoute, not both"),
     ({"gateway": {"httpRoute": {"parentRefs": []}}}, "gateway.httpRoute.parentRefs: name the Gateway"),
+    ({"broker": {"env": {"ONCETUNE_REDIS_PASSWORD": "hunter2"}}}, "broker.env.ONCETUNE_REDIS_PASSWORD: a secret would"),
+    ({"broker": {"env": {"ONCETUNE_NATS_URL": "nats://a:b@nats:4222"}}}, "broker.env.ONCETUNE_NATS_URL: a secret would"),
+    (
+        {"broker": {"metadata": [{"name": "redisPassword", "value": "hunter2"}]}},
+        "broker.metadata redisPassword: a secret would be read in the open",
+    ),
+    ({"trigger": {"autoscaling": {"enabled": True, "minReplicas": 9}}}, "trigger.autoscaling: minReplicas is more"),
+    ({"trainer": {"keda": {"enabled": True, "minReplicas": 2}}}, "trainer.keda: minReplicas is more than maxReplicas"),
+    ({"tests": {"baseModel": "smollm2-135m"}}, "tests.baseModel: smollm2-135m is none of"),
     ({"networkPolicy": {"enabled": True}}, "networkPolicy.metrics: name the pods of Prometheus"),
     ({"trainer": {"replicas": 2}}, "trainer.artifacts.accessModes: several trainers need ReadWriteMany"),
     ({"trainer": {"keda": {"enabled": True}}}, "trainer.keda.triggers: say what KEDA shall watch"),
@@ -60,6 +69,12 @@ def test_values_that_do_not_fit_together_are_one_sentence_each(wrong, sentence):
     with pytest.raises(helm_python.HelmRenderError) as refusal:
         render(profile("external", **wrong))
     assert sentence in str(refusal.value)
+
+
+def test_no_refusal_repeats_a_secret():
+    with pytest.raises(helm_python.HelmRenderError) as refusal:
+        render(profile("external", broker={"env": {"ONCETUNE_REDIS_PASSWORD": "hunter2"}}))
+    assert "hunter2" not in str(refusal.value)
 
 
 def test_without_any_value_everything_that_is_missing_is_told_at_once():

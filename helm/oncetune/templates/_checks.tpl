@@ -13,6 +13,12 @@
 {{- if and $v.broker.bundled.enabled (ne $v.broker.type "redis") }}{{ $wrong = append $wrong (printf "broker.bundled: the bundled broker speaks the Redis API; broker.type=%s needs a broker of yours" $v.broker.type) }}{{ end -}}
 {{- if and (or $v.broker.secretEnv $v.broker.bundled.enabled) (not $v.broker.existingSecret) }}{{ $wrong = append $wrong "broker.existingSecret: name the Secret that broker.secretEnv and broker.bundled read (kubectl create secret generic oncetune-broker --from-literal=password=...)" }}{{ end -}}
 {{- if not (.Files.Glob (printf "components/brokers/%s/*.yaml" $v.broker.type)) }}{{ $wrong = append $wrong (printf "broker.type: this chart has no component file for %s" $v.broker.type) }}{{ end -}}
+{{- range $name, $value := $v.broker.env }}
+{{- if and $value (or (regexMatch "PASSWORD|TOKEN|SECRET" $name) (contains "@" $value)) }}{{ $wrong = append $wrong (printf "broker.env.%s: a secret would be read in the open there; put it into broker.existingSecret and its key into broker.secretEnv" $name) }}{{ end }}
+{{- end -}}
+{{- range $v.broker.metadata }}
+{{- if and .value (regexMatch "(?i)password|token$|secret|saslPassword|connectionString" .name) }}{{ $wrong = append $wrong (printf "broker.metadata %s: a secret would be read in the open there; name a variable (envRef) of broker.secretEnv" .name) }}{{ end }}
+{{- end -}}
 {{- $given := merge (include "oncetune.brokerEnv" . | fromYaml) $v.broker.secretEnv }}
 {{- range $document := include "oncetune.daprDocuments" . | fromYamlArray }}
 {{- if eq $document.kind "Component" }}
@@ -26,6 +32,13 @@
 {{- if and $v.gateway.httpRoute.enabled (not $v.gateway.httpRoute.parentRefs) }}{{ $wrong = append $wrong "gateway.httpRoute.parentRefs: name the Gateway that the route belongs to" }}{{ end -}}
 {{- if and $v.trainer.keda.enabled (not $v.trainer.keda.triggers) }}{{ $wrong = append $wrong "trainer.keda.triggers: say what KEDA shall watch; there is no default" }}{{ end -}}
 {{- if and $v.networkPolicy.enabled (not $v.networkPolicy.metrics) (or $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled) }}{{ $wrong = append $wrong "networkPolicy.metrics: name the pods of Prometheus ({namespaceSelector: ...}), or its scrapes are cut off" }}{{ end -}}
+{{- range $name := list "trigger" "status" }}
+{{- $scaled := (get $v $name).autoscaling }}
+{{- if and $scaled.enabled (gt (int $scaled.minReplicas) (int $scaled.maxReplicas)) }}{{ $wrong = append $wrong (printf "%s.autoscaling: minReplicas is more than maxReplicas" $name) }}{{ end }}
+{{- end -}}
+{{- if and $v.trainer.keda.enabled (gt (int $v.trainer.keda.minReplicas) (int $v.trainer.keda.maxReplicas)) }}{{ $wrong = append $wrong "trainer.keda: minReplicas is more than maxReplicas" }}{{ end -}}
+{{- $models := get $v.trigger.settings "ONCETUNE_TRIGGER_MODELS" | default dict }}
+{{- if and $models $v.tests.baseModel (not (hasKey $models $v.tests.baseModel)) (not (has $v.tests.baseModel (values $models))) }}{{ $wrong = append $wrong (printf "tests.baseModel: %s is none of trigger.settings.ONCETUNE_TRIGGER_MODELS (%s)" $v.tests.baseModel (keys $models | sortAlpha | join ", ")) }}{{ end -}}
 {{- $several := or (gt (int $v.trainer.replicas) 1) (and $v.trainer.keda.enabled (gt (int $v.trainer.keda.maxReplicas) 1)) -}}
 {{- if $several }}
 {{- range $name := list "artifacts" "models" }}
