@@ -6,7 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from starlette.datastructures import Headers
 
+from oncetune.cli.client import signed_headers
+from oncetune.gateway.claims import Caller, read_caller
+from oncetune.gateway.settings import GatewaySettings
 from tests.cli.conftest import Oncetune
 from tests.stack import program_environment
 
@@ -181,3 +186,12 @@ def test_a_port_that_is_taken_ends_serve_with_a_failure_of_its_own(oncetune: Onc
         told = oncetune("serve", "status", "--host", "127.0.0.1", "--port", port, DATABASE_URL=database_url, **settings)
     assert told.returncode == 1
     assert f"127.0.0.1:{port}" in told.stderr
+
+
+def test_requests_are_signed_with_the_prefix_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "a-secret-of-the-tests-only"
+    for prefix in ("X-Example", "X-Novalto"):
+        monkeypatch.setenv("DPO_GATEWAY_HEADER_PREFIX", prefix)
+        server = GatewaySettings(shared_secret=SecretStr(secret))
+        assert read_caller(Headers(signed_headers("ann", secret)), server) == Caller("ann", admin=True)
+        assert server.header_prefix == prefix

@@ -241,3 +241,10 @@ def test_helm_test_asks_for_a_model_that_trigger_offers():
         (pod,) = of_kind(objects(profile("external", trigger={"settings": {"ONCETUNE_TRIGGER_MODELS": models}})), "Pod")
         for one in containers(pod):
             assert one["args"][one["args"].index("--base-model") + 1] == asked, one["name"]
+
+
+def test_helm_test_signs_as_the_gateway_does():
+    settings = {"DPO_GATEWAY_HEADER_PREFIX": "X-Example"}
+    (pod,) = of_kind(objects(profile("external", gateway={"settings": settings})), "Pod")
+    for one in containers(pod):
+        assert {"name": "DPO_GATEWAY_HEADER_PREFIX", "value": "X-Example"} in one["env"], one["name"]

@@ -17,6 +17,7 @@ from oncetune.local.credentials import read_gateway_secret
 
 SEARCHED = 200  # of anything, newest first: as many as the server gives in one answer
 SECRET_NAME = "DPO_GATEWAY_SHARED_SECRET"
+_PREFIX_NAME = "DPO_GATEWAY_HEADER_PREFIX"
 _CLAIMS_SECONDS = 300
 _TIMEOUT_SECONDS = 30.0
 
@@ -123,10 +124,11 @@ def find_secret(data: Path) -> str:
 
 
 def signed_headers(user: str, secret: str) -> dict[str, str]:
-    """The gateway's two headers for an admin of this name, valid for five minutes."""
+    """The gateway's two headers for an admin of this name, valid for five minutes; their prefix is the server's."""
+    prefix = os.environ.get(_PREFIX_NAME) or "X-Novalto"
     now = int(time.time())
     claims = json.dumps({"user_id": user, "admin": True, "iat": now, "exp": now + _CLAIMS_SECONDS})
-    return {"X-Novalto-User": claims, "X-Novalto-Signature": sign(claims.encode(), secret)}
+    return {f"{prefix}-User": claims, f"{prefix}-Signature": sign(claims.encode(), secret)}
 
 
 def _refusal(answer: httpx.Response, document: Mapping[str, Any], url: str) -> Failure:
