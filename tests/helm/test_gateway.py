@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from oncetune.status.dead_letter_routes import dead_letter_routes
 from oncetune.status.routes import routes as status_routes
 from oncetune.trigger.routes import routes as trigger_routes
+from oncetune.trigger.settings import TriggerSettings
 from tests.helm.chart import Object, named, objects, of_kind, profile
 
 ROUTERS = {"oncetune-trigger": (trigger_routes,), "oncetune-status": (status_routes, dead_letter_routes)}
@@ -79,6 +80,20 @@ def test_the_rule_for_cancels_is_written_as_each_controller_reads_it():
     assert cancel["traefik"]["traefik.ingress.kubernetes.io/router.pathmatcher"] == "PathRegexp"
     assert int(cancel["traefik"]["traefik.ingress.kubernetes.io/router.priority"]) > 100  # else the longer rule wins
     assert cancel["nginx"]["nginx.ingress.kubernetes.io/use-regex"] == "true"
+
+
+def test_nginx_lets_through_what_trigger_takes():
+    """Its own limit is a mebibyte, and its refusal no answer of ours."""
+    name = "nginx.ingress.kubernetes.io/proxy-body-size"
+    way: dict[str, Any] = {"enabled": True, "controller": "nginx", "host": "a.example"}
+    for megabytes, limit in ((None, TriggerSettings.model_fields["max_dataset_size_mb"].default), (20, 20)):
+        more = {"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": megabytes}}}
+        found = objects(profile("external", gateway={"ingress": way, "httpRoute": {"enabled": False}}, **more))
+        assert named(found, "Ingress", "oncetune-gateway")["metadata"]["annotations"][name] == f"{limit + 1}m"
+    own = {"ingress": {**way, "annotations": {name: "99m"}}, "httpRoute": {"enabled": False}}
+    found = objects(profile("external", gateway=own))
+    assert named(found, "Ingress", "oncetune-gateway")["metadata"]["annotations"][name] == "99m"
+    assert "nginx" not in str(ingress("traefik"))
 
 
 def test_every_backend_is_a_service_of_the_chart_with_that_port():
