@@ -32,6 +32,9 @@
 {{- if and $v.gateway.httpRoute.enabled (not $v.gateway.httpRoute.parentRefs) }}{{ $wrong = append $wrong "gateway.httpRoute.parentRefs: name the Gateway that the route belongs to" }}{{ end -}}
 {{- if and $v.trainer.keda.enabled (not $v.trainer.keda.triggers) }}{{ $wrong = append $wrong "trainer.keda.triggers: say what KEDA shall watch; there is no default" }}{{ end -}}
 {{- if and $v.networkPolicy.enabled (not $v.networkPolicy.metrics) (or $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled) }}{{ $wrong = append $wrong "networkPolicy.metrics: name the pods of Prometheus ({namespaceSelector: ...}), or its scrapes are cut off" }}{{ end -}}
+{{- with include "oncetune.requests" . }}
+{{- if and (lt (int .) 10) (not (hasKey $v.trigger.settings "ONCETUNE_REQUESTS")) }}{{ $wrong = append $wrong (printf "trigger.resources.limits.memory: %v has no room for ten requests of DPO_MAX_DATASET_SIZE_MB=%v and for parsing; give more" $v.trigger.resources.limits.memory (get $v.trigger.settings "DPO_MAX_DATASET_SIZE_MB" | default 5)) }}{{ end }}
+{{- end -}}
 {{- range $name := list "trigger" "status" }}
 {{- $scaled := (get $v $name).autoscaling }}
 {{- if and $scaled.enabled (gt (int $scaled.minReplicas) (int $scaled.maxReplicas)) }}{{ $wrong = append $wrong (printf "%s.autoscaling: minReplicas is more than maxReplicas" $name) }}{{ end }}

@@ -29,6 +29,20 @@
 {{- end }}
 {{- end -}}
 
+{{/* How many requests trigger's memory has room for when each holds a body of the largest size: beside 150 MiB for the
+     process itself, and ten times the size for each of the bodies that are parsed. Empty where the limit does not tell. */}}
+{{- define "oncetune.requests" -}}
+{{- $settings := .Values.trigger.settings -}}
+{{- $size := get $settings "DPO_MAX_DATASET_SIZE_MB" | default 5 | int -}}
+{{- $parsed := get $settings "ONCETUNE_TRIGGER_PARSED_AT_ONCE" | default 2 | int -}}
+{{- $limit := get (.Values.trigger.resources.limits | default dict) "memory" | default "" | toString -}}
+{{- $factor := get (dict "Mi" 1.0 "Gi" 1024.0 "M" 0.9537 "G" 953.7) (regexFind "[A-Za-z]+$" $limit) -}}
+{{- if $factor -}}
+{{- $free := sub (mulf (regexFind "^[0-9.]+" $limit | float64) $factor | int) (add 150 (mul 10 $parsed $size)) -}}
+{{- min 1000 (div $free $size) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Everything that a pod's process reads: (dict "root" $ "pod" $pod "values" $values) */}}
 {{- define "oncetune.env" -}}
 {{- $values := .root.Values -}}
@@ -63,6 +77,9 @@
 {{- end }}
 {{- $settings := dict }}
 {{- range .pod.services }}{{ $settings = merge $settings (get $values .).settings }}{{ end }}
+{{- if has "trigger" .pod.services }}
+{{- with include "oncetune.requests" .root }}{{ $settings = merge $settings (dict "ONCETUNE_REQUESTS" (int .)) }}{{ end }}
+{{- end }}
 {{- include "oncetune.settingsEnv" (merge $settings $values.gateway.settings) }}
 {{- end }}
 {{- with .values.env }}
