@@ -94,6 +94,15 @@ def test_every_file_that_the_readmes_name_is_there():
         assert [path for path in named if not (ROOT / path).exists()] == [], readme
 
 
+def test_an_upgrade_by_the_readme_takes_the_new_charts_defaults_and_a_test_waits_for_its_run():
+    told = (ROOT / "k8s" / "README.md").read_text() + (ROOT / "k8s" / "minikube.sh").read_text()
+    assert "--reset-then-reuse-values" in told
+    assert not re.search(r"\s--reuse-values", told)  # a value that a new chart adds would be missing in its templates
+    limit = read(CHART / "values.yaml")["tests"]["timeoutSeconds"]
+    waits = [int(minutes) * 60 for minutes in re.findall(r"helm test .*--timeout (\d+)m", told)]
+    assert len(waits) == told.count("helm test oncetune") and min(waits) > limit  # Helm's own is five minutes
+
+
 def test_every_value_that_the_readmes_set_is_a_value_of_the_chart():
     schema = read(CHART / "values.schema.json")
     for readme in (ROOT / "k8s" / "README.md", CHART / "README.md"):

@@ -87,6 +87,17 @@ def test_without_any_value_everything_that_is_missing_is_told_at_once():
     assert "broker.env" in told
 
 
+def notes(**more: Any) -> str:
+    return render(profile("external", **more))["templates/NOTES.txt"]
+
+
+def test_the_notes_warn_of_what_the_values_ask_of_the_operator():
+    nats = {"ONCETUNE_REDIS_PASSWORD": None, "ONCETUNE_NATS_URL": "url", "ONCETUNE_NATS_TOKEN": "token"}
+    assert "JetStream makes no stream by itself" in notes(broker={"type": "jetstream", "secretEnv": nats})
+    assert "JetStream" not in notes()
+    assert "--logs --timeout 420s" in notes(tests={"timeoutSeconds": 300})
+
+
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     reference = schema.get("$ref")
     return SCHEMA["$defs"][reference.rpartition("/")[2]] if reference else schema
