@@ -10,8 +10,7 @@ from pathlib import Path
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
-
-# Made on this machine by ../shared/docker. No registry is asked for them: whoever took the name there would be run here.
+# Made here by ../shared/docker. No registry is asked for them: whoever took the name there would be run here.
 _MADE_HERE = "oncetune-test/"
 
 

@@ -45,7 +45,7 @@ def rendered(values: dict[str, Any], release: str) -> list[Object]:
         one
         for path, text in texts.items()
         if not path.endswith("NOTES.txt")
-        for one in yaml.load_all(text, Loader=EachKeyOnce)  # noqa: S506 - a SafeLoader
+        for one in yaml.load_all(text, Loader=EachKeyOnce)
         if one
     ]
 

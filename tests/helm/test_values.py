@@ -43,7 +43,10 @@ REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
     ({"gateway": {"ingress": {"enabled": True, "host": "a.example"}}}, "enable ingress or httpRoute, not both"),
     ({"gateway": {"httpRoute": {"parentRefs": []}}}, "gateway.httpRoute.parentRefs: name the Gateway"),
     ({"broker": {"env": {"ONCETUNE_REDIS_PASSWORD": "hunter2"}}}, "broker.env.ONCETUNE_REDIS_PASSWORD: a secret would"),
-    ({"broker": {"env": {"ONCETUNE_NATS_URL": "nats://a:b@nats:4222"}}}, "broker.env.ONCETUNE_NATS_URL: a secret would"),
+    (
+        {"broker": {"env": {"ONCETUNE_NATS_URL": "nats://a:b@nats:4222"}}},
+        "broker.env.ONCETUNE_NATS_URL: a secret would",
+    ),
     (
         {"broker": {"metadata": [{"name": "redisPassword", "value": "hunter2"}]}},
         "broker.metadata redisPassword: a secret would be read in the open",
