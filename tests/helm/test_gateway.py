@@ -21,6 +21,7 @@ REQUESTS = [
     if isinstance(route, APIRoute)
     for method in sorted(route.methods)
 ] + [("GET", "/health", "oncetune-trigger")]
+ROOMY = {"limits": {"memory": "4Gi"}}
 CLOSED = ["/live", "/ready", "/metrics", "/dapr/subscribe", "/events/run-requested", "/events/dead/run-requested"]
 
 
@@ -87,7 +88,7 @@ def test_nginx_lets_through_what_trigger_takes():
     name = "nginx.ingress.kubernetes.io/proxy-body-size"
     way: dict[str, Any] = {"enabled": True, "controller": "nginx", "host": "a.example"}
     for megabytes, limit in ((None, TriggerSettings.model_fields["max_dataset_size_mb"].default), (20, 20)):
-        more = {"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": megabytes}}}
+        more = {"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": megabytes}, "resources": ROOMY}}
         found = objects(profile("external", gateway={"ingress": way, "httpRoute": {"enabled": False}}, **more))
         assert named(found, "Ingress", "oncetune-gateway")["metadata"]["annotations"][name] == f"{limit + 1}m"
     own = {"ingress": {**way, "annotations": {name: "99m"}}, "httpRoute": {"enabled": False}}

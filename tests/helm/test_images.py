@@ -8,11 +8,14 @@ from tests.helm.chart import ROOT
 
 DOCKERFILE = (ROOT / "services" / "Dockerfile").read_text(encoding="utf-8")
 WITHOUT_TESTING = """
-import importlib.abc, sys
+import importlib.abc, importlib.machinery, sys
 
 class Removed(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[1:2] == ["testing"]:
+        if name.split(".")[1:] != ["testing"]:
+            return
+        found = importlib.machinery.PathFinder.find_spec(name, path)
+        if found and found.submodule_search_locations:  # a folder; structlog has a testing.py, which stays
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Removed())
