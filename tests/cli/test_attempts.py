@@ -61,8 +61,16 @@ def test_dead_letters_of_a_run_are_told_with_its_events(oncetune: Oncetune) -> N
 
 @pytest.mark.parametrize(
     ("story", "last"),
-    [(STORY[:1], 'checkpoint {"step": 58}'), (STORY[:5], "attempt 2 gpu-b from the beginning running")],
-    ids=["not started", "just started"],
+    [
+        (STORY[:1], 'checkpoint {"step": 58}'),
+        (STORY[:2], "attempt 1 gpu-a from the beginning running"),
+        (STORY[:5], "attempt 2 gpu-b running"),
+        (
+            [*STORY[:5], ("run.progress", {"attempt": 2, "step": 3, "steps": 60})],
+            "attempt 2 gpu-b from the beginning to step 3/60 running",
+        ),
+    ],
+    ids=["not started", "just started", "told of nothing", "anew"],
 )
 def test_what_is_not_known_yet_is_left_out(oncetune: Oncetune, story: list[Any], last: str) -> None:
     assert " ".join(_show(oncetune, story).splitlines()[-1].split()) == last
