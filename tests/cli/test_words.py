@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Oncetune
+from tests.cli.small_server import SmallServer, small_server
 from tests.stack import program_environment
 
 
@@ -181,3 +182,11 @@ def test_a_port_that_is_taken_ends_serve_with_a_failure_of_its_own(oncetune: Onc
         told = oncetune("serve", "status", "--host", "127.0.0.1", "--port", port, DATABASE_URL=database_url, **settings)
     assert told.returncode == 1
     assert f"127.0.0.1:{port}" in told.stderr
+
+
+@pytest.mark.parametrize(("words", "code"), [(("--kb-id", "\udcff"), 2), ((), 1)], ids=["bytes", "no gzip"])
+def test_no_words_and_no_answer_end_in_a_traceback(oncetune: Oncetune, words: tuple[str, ...], code: int) -> None:
+    with small_server(SmallServer({"/runs": (200, "plain")}, headers={"content-encoding": "gzip"})) as server:
+        told = oncetune("runs", "list", *words, ONCETUNE_URL=server.url, DPO_GATEWAY_SHARED_SECRET="s" * 32)
+    assert (told.returncode, told.stdout) == (code, "")
+    assert told.stderr.startswith("oncetune: ") and "Traceback" not in told.stderr
