@@ -158,7 +158,7 @@ def test_up_says_what_is_wrong_and_what_to_do(
 
 def test_a_key_that_no_header_can_carry_is_a_matter_of_usage(oncetune: Oncetune, tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text("[]")
-    for key in ("schl\u00fcssel", "a\nb", "k" * 256):
+    for key in ("", "schl\u00fcssel", "a\nb", "k" * 256):
         words = ("--kb-id", "k", "--exp-name", "e", "--idempotency-key", key)
         told = oncetune("submit", "rows.json", *words, DPO_GATEWAY_SHARED_SECRET="a-secret-of-the-test")
         assert (told.returncode, told.stdout) == (2, ""), told.stderr
