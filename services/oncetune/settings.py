@@ -1,8 +1,9 @@
 """What every service is told in the same words."""
 
-from typing import Annotated, Literal
+from datetime import timedelta
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -19,3 +20,11 @@ class ServiceSettings(BaseSettings):
     threads: Annotated[int, Field(ge=2, le=100, validation_alias="ONCETUNE_THREADS")] = 10
     # In work at once, whether they have a thread yet or not; each may hold a body of DPO_MAX_DATASET_SIZE_MB.
     requests: Annotated[int, Field(ge=10, le=100_000, validation_alias="ONCETUNE_REQUESTS")] = 1000
+
+    @field_validator("*")
+    @classmethod
+    def _time_goes_forward(cls, value: Any) -> Any:
+        """A pause below nothing would make a loop spin, or end it with an error at each turn."""
+        if isinstance(value, timedelta) and value < timedelta(0):
+            raise ValueError("a duration cannot be negative")
+        return value

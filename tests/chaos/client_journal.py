@@ -43,10 +43,8 @@ class Exchange:
 
     @property
     def in_contract(self) -> bool:
-        """Of what is wrong on the other side only one thing may be said: it is away, come again."""
-        return (
-            self.status is None or self.answer is not Answer.UNKNOWN or (self.status == 503 and bool(self.retry_after))
-        )
+        """What the client asks for is right: it may be told to come again, and nothing else is wrong with it."""
+        return self.status in (None, 200) or (self.status in (409, 429, 503) and bool(self.retry_after))
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,6 @@ def write_history(owner: Engine, history: History) -> None:
         assert lease
         _completes(owner, history.artifacts, lease)
     history.ask("completed", 200, str(history.case().evidence.runs[0]["id"]))  # a replay
-    history.ask("refused", 429)
+    history.ask("refused", 429, retry_after="5")
     history.ask("lost", None)
     _journals(owner)

@@ -5,7 +5,6 @@ runs. Each rule is a function that yields what it found broken; tests/chaos/test
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from oncetune.contracts.envelope import UnreadableEvent, open_envelope, read_envelope
@@ -71,7 +70,7 @@ def every_run_ended(case: Case) -> Iterator[str]:
 
 
 def every_answer_is_in_the_contract(case: Case) -> Iterator[str]:
-    """A line may be cut, and a service may say that it cannot just now and when to come again: nothing else."""
+    """A line may be cut, and a service may say that it does not take it just now and when to come again: no more."""
     for one in case.asked:
         for exchange in one.exchanges:
             if not exchange.in_contract:
@@ -154,14 +153,16 @@ def positions_have_no_gap(case: Case) -> Iterator[str]:
 
 
 def attempts_only_rise(case: Case) -> Iterator[str]:
-    """Each start is a new attempt, one more than the last, and no event speaks of an attempt that is over."""
+    """Each start is a new attempt, one more than the last, and every event speaks of the one that was started last."""
+    newest = {run["id"]: run["attempt"] for run in case.evidence.runs}
     for run_id, entries in case.by_run(case.evidence.journal).items():
-        starts = [entry["event"]["data"]["attempt"] for entry in entries if entry["type"] == "run.started"]
-        if starts != list(range(1, len(starts) + 1)):
-            yield f"run {run_id} started the attempts {starts}"
-        attempts = [entry["event"]["data"]["attempt"] for entry in entries if "attempt" in entry["event"]["data"]]
-        if any(later < earlier for earlier, later in pairwise(attempts)):
-            yield f"run {run_id} has events of the attempts {attempts}"
+        started = 0
+        for entry in entries:
+            started += entry["type"] == "run.started"
+            if entry["event"]["data"].get("attempt", started) != started:
+                yield f"run {run_id} has {entry['type']} of attempt {entry['event']['data']['attempt']} in {started}"
+        if newest.get(run_id) != started:
+            yield f"run {run_id} says that it is at attempt {newest.get(run_id)}, the journal at {started}"
 
 
 def each_run_ends_once_and_nothing_follows(case: Case) -> Iterator[str]:
@@ -183,8 +184,9 @@ def the_journal_never_changed(case: Case) -> Iterator[str]:
 
 
 def every_completed_run_has_its_one_adapter(case: Case) -> Iterator[str]:
-    """The one of its last attempt, with the hash that was recorded; no other attempt's lies in a place of its own."""
+    """The one of its last attempt, with the hash that was recorded and told; no other attempt's lies in its place."""
     adapters = dict(case.evidence.adapters)
+    ends = {entry["run_id"]: entry["event"]["data"] for entry in case.evidence.journal if entry["type"] in TERMINAL}
     for run in case.evidence.runs:
         if run["state"] != "completed":
             continue
@@ -193,6 +195,9 @@ def every_completed_run_has_its_one_adapter(case: Case) -> Iterator[str]:
             yield f"run {run['id']} shows {run['artifact_uri']}, its attempt was {run['attempt']}"
         if adapters.pop(place, None) != run["adapter_sha256"]:
             yield f"the adapter of {place} is missing or differs from what was recorded"
+        told = ends.get(run["id"], {})
+        if any(told.get(name) != run[name] for name in ("artifact_uri", "adapter_sha256")):
+            yield f"run {run['id']} shows another adapter than its last event"
     yield from (f"the adapter {place} belongs to an attempt without a result" for place in adapters)
 
 

@@ -68,6 +68,16 @@ SPOILT = [
         f" WHERE run_id = {COMPLETED} AND type = 'run.progress'",
     ),
     _spoilt(
+        "an event of an attempt that never began",
+        "attempts_only_rise",
+        "UPDATE audit.journal SET event = jsonb_set(event, '{data,attempt}', '3') WHERE type = 'run.completed'",
+    ),
+    _spoilt(
+        "a run at an attempt that never began",
+        "attempts_only_rise",
+        "UPDATE ledger.run SET attempt = 3 WHERE kb_id = 'failed'",
+    ),
+    _spoilt(
         "a changed byte",
         "the_journal_never_changed",
         "UPDATE audit.journal SET event = jsonb_set(event, '{source}', '\"/oncetune/forged\"')"
@@ -152,6 +162,15 @@ SPOILT = [
         "an adapter of another attempt",
         "every_completed_run_has_its_one_adapter",
         "UPDATE ledger.run SET artifact_uri = replace(artifact_uri, '/2/', '/1/') WHERE kb_id = 'completed'",
+    ),
+    *(
+        _spoilt(
+            f"a last event with another {name}",
+            "every_completed_run_has_its_one_adapter",
+            f"UPDATE audit.journal SET event = jsonb_set(event, '{{data,{name}}}', '\"x\"')"
+            " WHERE type = 'run.completed'",
+        )
+        for name in ("artifact_uri", "adapter_sha256")
     ),
     _spoilt(
         "another adapter's hash",

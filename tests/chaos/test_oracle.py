@@ -64,7 +64,10 @@ def test_a_dead_letter_that_is_an_event_of_the_outbox_is_no_harm(history):
     assert history.broken() == set()
 
 
-@pytest.mark.parametrize(("status", "retry_after"), [(500, None), (500, "5"), (503, None), (502, None), (204, None)])
+@pytest.mark.parametrize(
+    ("status", "retry_after"),
+    [(500, None), (500, "5"), (503, None), (502, None), (204, None), (409, None), (401, None), (422, "5")],
+)
 def test_an_answer_that_the_contract_does_not_have_is_caught(history, status, retry_after):
     history.ask("lost", status, retry_after=retry_after)
 

@@ -40,7 +40,7 @@ QUICK = {
     "ONCETUNE_TRAINER_PROGRESS_DEADLINE": "PT3S",
     "ONCETUNE_TRAINER_DISK_GRACE": "PT1S",  # shorter than a disk is full: attempts end of it, too
     "ONCETUNE_TRAINER_CHILD_GRACE": "PT1S",  # that of a child that hangs is spent in full
-    "ONCETUNE_TRAINER_SWEEP_EVERY": "PT1S",
+    "ONCETUNE_TRAINER_SWEEP_EVERY": "PT5S",  # it looks at every run that ever was
     "ONCETUNE_TRIGGER_EXPIRE_EVERY": "PT0.25S",
     "ONCETUNE_TRIGGER_SWEEP_EVERY": "PT1S",
     "ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF": "PT2S",

@@ -50,10 +50,27 @@ def test_machines_read_the_same(oncetune: Oncetune) -> None:
     ]
 
 
+def test_dead_letters_of_a_run_are_told_with_its_events(oncetune: Oncetune) -> None:
+    for letters, said in ((2, True), (0, False)):
+        trail = {"events": [], "gapless": True, "duplicates": 0, "pending": 0, "conflicts": 0, "dead_letters": letters}
+        with small_server(SmallServer({f"/runs/{RUN}/events": (200, trail)})) as server:
+            told = oncetune("runs", "events", RUN, ONCETUNE_URL=server.url, DPO_GATEWAY_SHARED_SECRET="s" * 32)
+        assert told.returncode == 0
+        assert ("2 deliveries came back as dead letters" in told.stderr) is said
+
+
 @pytest.mark.parametrize(
     ("story", "last"),
-    [(STORY[:1], 'checkpoint {"step": 58}'), (STORY[:5], "attempt 2 gpu-b from the beginning running")],
-    ids=["not started", "just started"],
+    [
+        (STORY[:1], 'checkpoint {"step": 58}'),
+        (STORY[:2], "attempt 1 gpu-a from the beginning running"),
+        (STORY[:5], "attempt 2 gpu-b running"),
+        (
+            [*STORY[:5], ("run.progress", {"attempt": 2, "step": 3, "steps": 60})],
+            "attempt 2 gpu-b from the beginning to step 3/60 running",
+        ),
+    ],
+    ids=["not started", "just started", "told of nothing", "anew"],
 )
 def test_what_is_not_known_yet_is_left_out(oncetune: Oncetune, story: list[Any], last: str) -> None:
     assert " ".join(_show(oncetune, story).splitlines()[-1].split()) == last

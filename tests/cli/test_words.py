@@ -13,6 +13,7 @@ from oncetune.cli.client import signed_headers
 from oncetune.gateway.claims import Caller, read_caller
 from oncetune.gateway.settings import GatewaySettings
 from tests.cli.conftest import Oncetune
+from tests.cli.small_server import SmallServer, small_server
 from tests.stack import program_environment
 
 
@@ -162,7 +163,7 @@ def test_up_says_what_is_wrong_and_what_to_do(
 
 def test_a_key_that_no_header_can_carry_is_a_matter_of_usage(oncetune: Oncetune, tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text("[]")
-    for key in ("schl\u00fcssel", "a\nb", "k" * 256):
+    for key in ("", "schl\u00fcssel", "a\nb", "k" * 256):
         words = ("--kb-id", "k", "--exp-name", "e", "--idempotency-key", key)
         told = oncetune("submit", "rows.json", *words, DPO_GATEWAY_SHARED_SECRET="a-secret-of-the-test")
         assert (told.returncode, told.stdout) == (2, ""), told.stderr
@@ -195,3 +196,11 @@ def test_requests_are_signed_with_the_prefix_of_the_server(monkeypatch: pytest.M
         server = GatewaySettings(shared_secret=SecretStr(secret))
         assert read_caller(Headers(signed_headers("ann", secret)), server) == Caller("ann", admin=True)
         assert server.header_prefix == prefix
+
+
+@pytest.mark.parametrize(("words", "code"), [(("--kb-id", "\udcff"), 2), ((), 1)], ids=["bytes", "no gzip"])
+def test_no_words_and_no_answer_end_in_a_traceback(oncetune: Oncetune, words: tuple[str, ...], code: int) -> None:
+    with small_server(SmallServer({"/runs": (200, "plain")}, headers={"content-encoding": "gzip"})) as server:
+        told = oncetune("runs", "list", *words, ONCETUNE_URL=server.url, DPO_GATEWAY_SHARED_SECRET="s" * 32)
+    assert (told.returncode, told.stdout) == (code, "")
+    assert told.stderr.startswith("oncetune: ") and "Traceback" not in told.stderr

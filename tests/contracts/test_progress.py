@@ -45,6 +45,10 @@ def test_what_a_child_says_at_its_end_is_made_fit_to_be_stored():
         b'{"kind": "other"}',
         b'{"step": 1}',
         b'{"kind": "progress", "step": -1}',
+        *(
+            f'{{"kind": "progress", "{name}": 2147483648}}'.encode()
+            for name in ("step", "steps", "resumed_from_step", "checkpoint_step")
+        ),
         b'{"kind": "progress", "phase": "sleeping"}',
         b'{"kind": "finished"}',
         b'{"kind": "refused", "code": "Bad Code", "message": ""}',

@@ -1,3 +1,4 @@
+import json
 import time
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -12,7 +13,7 @@ from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, finish_run,
 from oncetune.ledger.outbox import Pace, take_events
 from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
-from oncetune.status.intake import journal
+from oncetune.status.intake import journal, store_dead_letter
 from tests.ledger.given import change, claim, record
 from tests.serving import serving, signed
 from tests.status.given import progress_event
@@ -101,6 +102,23 @@ def test_a_run_shows_its_newest_checkpoint_until_it_has_its_result(status, engin
     assert shown() == {"step": 14}
     finish(engine, lease, state="completed", metrics={}, artifact_uri="file:///a", adapter_sha256=SHA256)
     assert shown() is None
+
+
+def test_a_run_whose_attempt_begins_anew_shows_no_checkpoint_from_its_first_word_on(status, engine):
+    run_id = record(engine("trigger")).run_id
+    shown = lambda: status.get(f"/runs/{run_id}").json().get("checkpoint")  # noqa: E731
+    for goes_on_from, told in ((None, None), (14, {"step": 14}), (10, {"step": 10}), (None, None)):
+        lease = claim(engine("trainer"))
+        before = shown()
+        with transaction(engine("trainer")) as session:
+            renew_lease(session, lease, progress=None, as_event=False)
+        assert shown() == before, "nothing is known yet"
+        word = Progress(phase="loading", checkpoint_step=goes_on_from)
+        with transaction(engine("trainer")) as session:
+            renew_lease(session, lease, progress=word, as_event=False)
+        assert shown() == told
+        end(engine, lease, EndReason.RELEASED)
+        assert shown() == told
 
 
 @pytest.mark.parametrize(("strikes", "state", "kept"), [(1, "failed", None), (2, "queued", {"step": 10})])
@@ -231,6 +249,16 @@ def test_a_forged_event_that_came_first_is_a_conflict_of_the_trail_and_the_true_
         journal(engine("status"), RUN_LIFECYCLE, [open_envelope(document)])
     trail = status.get(f"/runs/{run_id}/events").json()
     assert (trail["conflicts"], trail["pending"]) == (1, 1)
+
+
+def test_the_trail_tells_how_many_deliveries_of_the_run_came_back_as_dead_letters(status, engine):
+    run_id, other = (record(engine("trigger"), f"kb{n}").run_id for n in range(2))
+    for body in ({}, {"step": 3}, {"type": "no event"}):
+        letter = json.dumps(progress_event(run_id) | body).encode()
+        assert store_dead_letter(engine("status"), RUN_LIFECYCLE, letter) == "SUCCESS"
+    journal(engine("status"), [open_envelope(progress_event(run_id))] * 2)
+    told = [status.get(f"/runs/{one}/events").json() for one in (run_id, other)]
+    assert [(trail["dead_letters"], trail["duplicates"]) for trail in told] == [(3, 1), (0, 0)]
 
 
 def test_a_hole_a_double_and_a_lost_end_of_the_trail_are_visible(status, engine):

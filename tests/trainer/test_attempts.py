@@ -13,7 +13,7 @@ from tests.deadline import eventually
 from tests.ledger.given import change, record, rows_of
 from tests.loglines import captured_lines
 from tests.trainer.rows import the_run, the_trail, the_types
-from tests.trainer.working import working
+from tests.trainer.working import settings, working
 
 
 def test_a_run_is_trained_published_and_completed(engine, database_url, tmp_path):
@@ -183,6 +183,13 @@ def test_what_a_life_before_left_in_staging_is_gone_at_the_start(database_url, t
     old.mkdir(parents=True)
     with working(database_url, tmp_path, "finishes"):
         assert not old.exists()
+
+
+@pytest.mark.parametrize("folder", ["artifacts", "model_cache"])
+def test_a_staging_folder_that_holds_what_must_last_is_a_start_error(tmp_path, folder):
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="outside"):
+        settings("postgresql://nowhere/x", tmp_path, "finishes", staging=tmp_path, **{folder: tmp_path / "link"})
 
 
 def test_the_poll_finds_what_no_message_announced_one_run_after_the_other(engine, database_url, tmp_path):

@@ -9,8 +9,9 @@ _ENDS = {"run.requeued", "run.completed", "run.failed", "run.cancelled"}
 
 
 def attempts_of(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One object for each attempt, in turn. `ended` is absent while it goes on, `from_step` when it began anew.
+    """One object for each attempt, in turn. `ended` is absent while it goes on.
 
+    `from_step` is absent when it began anew, or told of no step.
     What the journal does not hold yet is missing here, too.
     """
     attempts: dict[int, dict[str, Any]] = {}
@@ -41,7 +42,8 @@ def _heard(kind: str, told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _words(attempt: Mapping[str, Any]) -> tuple[str, ...]:
     reached = f"to step {attempt['step']}/{attempt.get('steps')}" if "step" in attempt else ""
-    begun = f"from step {attempt['from_step']}" if "from_step" in attempt else "from the beginning"
+    anew = "from the beginning" if reached or attempt["attempt"] == 1 else ""  # who told of no step may have gone on
+    begun = f"from step {attempt['from_step']}" if "from_step" in attempt else anew
     why = f": {attempt['why']}" if "why" in attempt else ""
     return (
         f"attempt {attempt['attempt']}",

@@ -82,12 +82,15 @@ class Client:
             answer = self._http.request(
                 method, address(self.url, method, path) + path, content=body, headers=signed, params=parameters
             )
-            document = answer.json() if answer.content else {}
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise Failure(f"{self.url} is not a URL.", "Give --url as http://host:port", Exit.USAGE) from error
-        except httpx.TransportError as error:
+        except UnicodeEncodeError as error:  # an argument's bytes that are no text
+            raise Failure("An option is not UTF-8.", "", Exit.USAGE) from error
+        except httpx.RequestError as error:
             reason = str(error) or type(error).__name__
             raise Unreachable(f"{self.url} does not answer: {reason}", "Is `oncetune up` running?") from error
+        try:
+            document = answer.json() if answer.content else {}
         except ValueError as error:
             raise _refusal(answer, {}, self.url) from error
         if not isinstance(document, dict):

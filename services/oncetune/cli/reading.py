@@ -62,6 +62,8 @@ def show_events(client: Client, given: str, *, as_json: bool) -> None:
     tell(f"{trail.get('duplicates')} repeated deliveries were dropped; {trail.get('pending')} events are on their way.")
     if trail.get("conflicts"):
         tell(f"{trail.get('conflicts')} events came with two different contents: somebody forged or broke one.")
+    if trail.get("dead_letters"):
+        tell(f"{trail.get('dead_letters')} deliveries came back as dead letters: see `oncetune dead-letters list`.")
     if not trail.get("gapless"):
         raise Failure("The trail has a gap.")
 

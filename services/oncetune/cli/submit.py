@@ -95,8 +95,8 @@ def submit_and_follow(
     client: Client, submission: Submission, *, watch: bool, timeout: float | None, as_json: bool
 ) -> None:
     """Send the request, print the run's id, and follow the run if asked. Raises Failure."""
-    key = submission.idempotency_key or str(uuid.uuid4())
-    if not (key.isascii() and key.isprintable() and len(key) <= 255):
+    key = str(uuid.uuid4()) if submission.idempotency_key is None else submission.idempotency_key
+    if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
         raise Failure("--idempotency-key takes 1 to 255 visible ASCII characters.", code=Exit.USAGE)
     answer, replayed = send(client, submission.body(), key)
     run_id = str(answer.get("run_id"))

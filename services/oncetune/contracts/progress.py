@@ -35,6 +35,7 @@ def _keepable(value: Any) -> Any:
     return _finite(value)
 
 
+Step = Annotated[int, Field(le=2**31 - 1)]  # the ledger keeps it as an integer of four bytes
 Measured = Annotated[float | None, BeforeValidator(_finite)]
 
 
@@ -47,8 +48,8 @@ class Progress(_Line):
 
     kind: Literal["progress"] = "progress"
     phase: Literal["loading", "training", "saving"] = "training"
-    step: Annotated[int, Field(ge=0)] = 0
-    steps: Annotated[int, Field(ge=0)] = 0
+    step: Annotated[Step, Field(ge=0)] = 0
+    steps: Annotated[Step, Field(ge=0)] = 0
     loss: Measured = None
     reward_margin: Measured = None  # chosen minus rejected
     reward_accuracy: Measured = None  # share of pairs with a positive margin
@@ -56,8 +57,8 @@ class Progress(_Line):
     learning_rate: Measured = None
     tokens_per_second: Measured = None
     seconds_left: Measured = None
-    resumed_from_step: Annotated[int | None, Field(ge=1)] = None  # the steps up to it were made by earlier attempts
-    checkpoint_step: Annotated[int | None, Field(ge=1)] = None  # the newest sealed checkpoint
+    resumed_from_step: Annotated[Step | None, Field(ge=1)] = None  # the steps up to it were made by earlier attempts
+    checkpoint_step: Annotated[Step | None, Field(ge=1)] = None  # the newest sealed checkpoint
 
 
 class Finished(_Line):

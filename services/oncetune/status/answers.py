@@ -118,6 +118,7 @@ class TrailAnswer(BaseModel):
                     "duplicates": 0,
                     "pending": 0,
                     "conflicts": 0,
+                    "dead_letters": 0,
                 }
             ]
         }
@@ -129,3 +130,4 @@ class TrailAnswer(BaseModel):
     duplicates: Annotated[int, Field(description="Repeated deliveries that were dropped")]
     pending: Annotated[int, Field(description="Events that the journal does not hold yet")]
     conflicts: Annotated[int, Field(description="Events that came with two contents")]
+    dead_letters: Annotated[int, Field(description="Deliveries that came back as dead letters: see /dead-letters")]

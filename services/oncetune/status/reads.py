@@ -22,6 +22,7 @@ class Trail:
     duplicates: int  # repeated deliveries that were dropped
     pending: int  # events of the ledger that the journal does not hold yet, or holds with other content
     conflicts: int  # events that came with two contents: somebody forged or broke one
+    dead_letters: int  # deliveries that came back as dead letters
 
 
 def read_trail(session: Session, run: Run) -> Trail:
@@ -31,12 +32,17 @@ def read_trail(session: Session, run: Run) -> Trail:
     entries = session.exec(select(JournalEntry).where(JournalEntry.run_id == run.id).order_by(*newest)).all()
     conflicting = _conflicting(session, run)
     pending = len(unconfirmed - ({entry.event_id for entry in entries} - conflicting))
-    counted = select(func.coalesce(func.sum(Delivery.count), 0)).where(
-        Delivery.run_id == run.id, Delivery.outcome == Outcome.DUPLICATE
-    )
     whole = [entry.position for entry in entries] == list(range(1, len(entries) + 1))
     gapless = whole and len(entries) + pending >= run.position
-    return Trail(entries, gapless, int(session.exec(counted).one()), pending, len(conflicting))
+    counts = _counts(session, run)
+    duplicates, dead_letters = (counts.get(outcome, 0) for outcome in (Outcome.DUPLICATE, Outcome.DEAD_LETTER))
+    return Trail(entries, gapless, duplicates, pending, len(conflicting), dead_letters)
+
+
+def _counts(session: Session, run: Run) -> dict[str, int]:
+    """Deliveries of the run by their outcome, as far as they are counted."""
+    counted = select(Delivery.outcome, func.sum(Delivery.count)).where(Delivery.run_id == run.id)
+    return {outcome: int(count) for outcome, count in session.exec(counted.group_by(col(Delivery.outcome)))}
 
 
 def _conflicting(session: Session, run: Run) -> set[UUID]:

@@ -86,6 +86,7 @@ def show_events(run_id: RunId, caller: SignedCaller, request: Request) -> TrailA
         duplicates=trail.duplicates,
         pending=trail.pending,
         conflicts=trail.conflicts,
+        dead_letters=trail.dead_letters,
     )
 
 

@@ -50,6 +50,13 @@ class TrainerSettings(ServiceSettings):
             raise ValueError("renew_every must fit three times into lease")
         return self
 
+    @model_validator(mode="after")
+    def _nothing_that_lasts_is_emptied(self) -> Self:
+        staging = self.staging.resolve()
+        if any(folder.resolve().is_relative_to(staging) for folder in (self.artifacts, self.model_cache)):
+            raise ValueError("staging is emptied at each start: artifacts and model_cache must lie outside of it")
+        return self
+
     @property
     def strikes(self) -> StrikeRule:
         return StrikeRule(self.max_strikes, self.max_requeue_backoff)

@@ -2,6 +2,7 @@
 -- Fenced by attempt and state, not by expiry: an outage of the database is not the trainer's fault.
 -- A checkpoint beyond every earlier one forgives the strikes: what gets further each time is no poison. One that was
 -- lost or damaged sets `checkpoint_step` back, and `furthest_step` never, or the way there would be forgiven for ever.
+-- The first word of an attempt tells what it goes on from: without a checkpoint in it, there is none any more.
 -- No row back: another attempt owns the run, or it has ended.
 WITH renewed AS (
     UPDATE ledger.run
@@ -11,7 +12,9 @@ WITH renewed AS (
                           THEN 0 ELSE strikes END,
            furthest_step = GREATEST(furthest_step, checkpoint_step,
                                     CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer)),
-           checkpoint_step = COALESCE(CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer), checkpoint_step),
+           checkpoint_step = COALESCE(CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer),
+                                      CASE WHEN progress IS NOT NULL OR CAST(:progress AS jsonb) IS NULL
+                                           THEN checkpoint_step END),
            position = position + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END,
            progress_events = progress_events + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END
      WHERE id = :run_id AND attempt = :attempt AND state = 'running'
