@@ -89,9 +89,10 @@ lock: $(BIN)/uv
 	$(COMPILE) $(LOCKS)/go.in -o $(LOCKS)/go.txt
 	$(COMPILE) pyproject.toml --override $(LOCKS)/overrides.txt --all-extras -o $(LOCKS)/development.txt
 	$(COMPILE) pyproject.toml --constraint $(LOCKS)/development.txt -o $(LOCKS)/services.txt
-	$(COMPILE) pyproject.toml --constraint $(LOCKS)/development.txt --extra training -o $(LOCKS)/trainer.txt
 	$(COMPILE) pyproject.toml --constraint $(LOCKS)/development.txt --override $(LOCKS)/overrides.txt \
-		--extra training --extra local --extra build -o $(LOCKS)/local.txt
+		--extra training --extra model -o $(LOCKS)/trainer.txt
+	$(COMPILE) pyproject.toml --constraint $(LOCKS)/development.txt --override $(LOCKS)/overrides.txt \
+		--extra training --extra model --extra local --extra build -o $(LOCKS)/local.txt
 
 clean:
 	rm -rf $(VENV) components/daprd/bin .cache .oncetune

