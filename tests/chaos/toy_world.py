@@ -16,7 +16,7 @@ _SETTINGS = {
     "ONCETUNE_TRAINER_PROGRESS_DEADLINE": "PT60S",  # the libraries take seconds to import
 }
 # A run takes ten seconds rather than one: fewer of them, and rarer faults. The real training ends well or not at all.
-TOY_STORM = {"per_second": 0.2, "pause": (0.3, 6.0), "healed_seconds": 180.0, "wishes": WELL}
+TOY_STORM = {"per_second": 0.1, "pause": (0.3, 6.0), "healed_seconds": 180.0, "wishes": WELL}
 
 
 @contextmanager
