@@ -3,14 +3,19 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, event, text
 
 from oncetune.contracts.envelope import Envelope, open_envelope, write_envelope
+from oncetune.contracts.topics import RUN_LIFECYCLE
 from oncetune.dapr import TOKEN_HEADER
+from oncetune.ledger.leases import finish_run
+from oncetune.ledger.outbox import Pace, take_events
+from oncetune.postgres import transaction
+from oncetune.status.intake import journal
 from tests.serving import APP_TOKEN
 
 FROM_SIDECAR = {TOKEN_HEADER: APP_TOKEN}
@@ -82,3 +87,17 @@ def statements_of(engine: Engine) -> Iterator[list[str]]:
         yield sent
     finally:
         event.remove(engine, "before_cursor_execute", note)
+
+
+def publish_all(engine) -> list:
+    """Hand every event that is due to the journal; returns the envelopes."""
+    with transaction(engine("trigger")) as session:
+        taken = take_events(session, Pace(deadline=timedelta(0), backoff=timedelta(0)))
+    events = [open_envelope(event.document) for event in taken]
+    journal(engine("status"), RUN_LIFECYCLE, events)
+    return events
+
+
+def finish(engine, lease, **result) -> None:
+    with transaction(engine("trainer")) as session:
+        finish_run(session, lease, event_id=uuid4(), **result)

@@ -1,45 +1,17 @@
-import json
 import time
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
 
-from oncetune.contracts.envelope import open_envelope
 from oncetune.contracts.progress import Progress
-from oncetune.contracts.topics import RUN_LIFECYCLE
-from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, finish_run, renew_lease
-from oncetune.ledger.outbox import Pace, take_events
+from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, renew_lease
 from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
-from oncetune.status.intake import journal, store_dead_letter
 from tests.ledger.given import change, claim, record
-from tests.serving import serving, signed
-from tests.status.given import progress_event
+from tests.serving import signed
+from tests.status.given import finish
 
 SHA256 = "ab" * 32
-
-
-@pytest.fixture
-def status(monkeypatch, database_url):
-    with serving(monkeypatch, "status", database_url=database_url) as client:
-        client.headers.update(signed())
-        yield client
-
-
-def publish_all(engine) -> list:
-    """Hand every event that is due to the journal; returns the envelopes."""
-    with transaction(engine("trigger")) as session:
-        taken = take_events(session, Pace(deadline=timedelta(0), backoff=timedelta(0)))
-    events = [open_envelope(event.document) for event in taken]
-    journal(engine("status"), RUN_LIFECYCLE, events)
-    return events
-
-
-def finish(engine, lease, **result) -> None:
-    with transaction(engine("trainer")) as session:
-        finish_run(session, lease, event_id=uuid4(), **result)
 
 
 def end(engine, lease, reason, *, rule=StrikeRule(), **told) -> None:  # noqa: B008 - it is frozen
@@ -215,60 +187,3 @@ def test_a_bad_filter_is_a_400_that_names_it(status):
         assert answer.status_code == 400, query
         assert answer.json()["code"] in ("invalid_request", "invalid_cursor")
         assert answer.json()["detail"].startswith(f"{query.split('=')[0]}: "), "its name alone, no type of ours"
-
-
-def test_the_trail_tells_what_happened_what_was_dropped_and_what_is_on_its_way(status, engine):
-    run_id = record(engine("trigger")).run_id
-    path = f"/runs/{run_id}/events"
-    first = status.get(path).json()
-    assert (first["events"], first["gapless"], first["duplicates"], first["pending"]) == ([], True, 0, 1)
-    lease = claim(engine("trainer"))
-    for _ in range(2):
-        events = publish_all(engine)
-    finish(engine, lease, state="completed", metrics={}, artifact_uri="file:///a", adapter_sha256=SHA256)
-    trail = status.get(path).json()
-    assert [(event["position"], event["type"]) for event in trail["events"]] == [
-        (1, "run.requested"),
-        (2, "run.started"),
-    ]
-    assert (trail["gapless"], trail["duplicates"], trail["pending"]) == (True, 2, 1)
-    assert trail["events"][0]["event_id"] == str(min(events, key=lambda event: event.position).event_id)
-    assert trail["events"][1]["data"]["worker"] == "worker"
-    assert trail["events"][0]["occurred_at"] < trail["events"][0]["received_at"]
-    publish_all(engine)
-    trail = status.get(path).json()
-    assert (len(trail["events"]), trail["gapless"], trail["duplicates"], trail["pending"]) == (3, True, 4, 0)
-
-
-def test_a_forged_event_that_came_first_is_a_conflict_of_the_trail_and_the_true_one_stays_pending(status, engine):
-    run_id = record(engine("trigger")).run_id
-    with transaction(engine("trigger")) as session:
-        [true] = take_events(session, Pace())
-    forged = true.document | {"data": true.document["data"] | {"user_id": "mallory"}}
-    for document in (forged, true.document):
-        journal(engine("status"), RUN_LIFECYCLE, [open_envelope(document)])
-    trail = status.get(f"/runs/{run_id}/events").json()
-    assert (trail["conflicts"], trail["pending"]) == (1, 1)
-
-
-def test_the_trail_tells_how_many_deliveries_of_the_run_came_back_as_dead_letters(status, engine):
-    run_id, other = (record(engine("trigger"), f"kb{n}").run_id for n in range(2))
-    for body in ({}, {"step": 3}, {"type": "no event"}):
-        letter = json.dumps(progress_event(run_id) | body).encode()
-        assert store_dead_letter(engine("status"), RUN_LIFECYCLE, letter) == "SUCCESS"
-    journal(engine("status"), [open_envelope(progress_event(run_id))] * 2)
-    told = [status.get(f"/runs/{one}/events").json() for one in (run_id, other)]
-    assert [(trail["dead_letters"], trail["duplicates"]) for trail in told] == [(3, 1), (0, 0)]
-
-
-def test_a_hole_a_double_and_a_lost_end_of_the_trail_are_visible(status, engine):
-    hole, double, end = (record(engine("trigger"), f"kb{n}").run_id for n in range(3))
-    journal(engine("status"), RUN_LIFECYCLE, [open_envelope(progress_event(hole, position=2))])
-    publish_all(engine)
-    journal(engine("status"), RUN_LIFECYCLE, [open_envelope(progress_event(double, position=1))])
-    with engine(None).begin() as connection:
-        connection.execute(text("ALTER TABLE audit.journal DISABLE TRIGGER USER"))
-        connection.execute(text("DELETE FROM audit.journal WHERE position = 1 AND run_id <> :id"), {"id": double})
-        connection.execute(text("UPDATE ledger.outbox SET confirmed_at = now()"))
-    for run_id in (hole, double, end):
-        assert status.get(f"/runs/{run_id}/events").json()["gapless"] is False

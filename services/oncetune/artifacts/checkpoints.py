@@ -12,6 +12,8 @@ from uuid import UUID
 from oncetune.contracts.checkpoint import BrokenSeal, Origin, Seal, check_seal, entries, sealed_steps, sync
 from oncetune.logs import log
 
+_FOLDER = "checkpoints"
+
 
 def checkpoint_place(root: Path, run_id: UUID, attempt: int) -> Path:
     """Where an attempt's checkpoints lie."""
@@ -66,7 +68,7 @@ def keep_newest_checkpoint(root: Path, run_id: UUID) -> None:
 
 def sweep_checkpoints(root: Path, run_id: UUID) -> None:
     """Of a completed or failed run: nobody goes on from them."""
-    shutil.rmtree(_of_run(root, run_id), ignore_errors=True)
+    shutil.rmtree(f"{root}/{run_id}/{_FOLDER}", ignore_errors=True)  # no Path: see attempts_with_adapters
 
 
 def _taken(checkpoint: Path) -> Path:
@@ -75,7 +77,7 @@ def _taken(checkpoint: Path) -> Path:
 
 
 def _of_run(root: Path, run_id: UUID) -> Path:
-    return root / str(run_id) / "checkpoints"
+    return root / str(run_id) / _FOLDER
 
 
 def _attempts(root: Path, run_id: UUID) -> list[Path]:
