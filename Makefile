@@ -87,6 +87,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: $(BIN)/uv
 	$(COMPILE) $(LOCKS)/uv.in -o $(LOCKS)/uv.txt
 	$(COMPILE) $(LOCKS)/go.in -o $(LOCKS)/go.txt
+	$(COMPILE) $(LOCKS)/traefik.in -o $(LOCKS)/traefik.txt
 	$(COMPILE) pyproject.toml --override $(LOCKS)/overrides.txt --all-extras -o $(LOCKS)/development.txt
 	$(COMPILE) pyproject.toml --constraint $(LOCKS)/development.txt -o $(LOCKS)/services.txt
 	$(COMPILE) pyproject.toml --constraint $(LOCKS)/development.txt --override $(LOCKS)/overrides.txt \

@@ -29,7 +29,8 @@ class Wish:
 class Client:
     """One user of one system. Any number of threads may ask."""
 
-    def __init__(self, url: str, secret: str, journal: ClientJournal) -> None:
+    def __init__(self, url: str, secret: str, journal: ClientJournal, *, steps: int = STEPS) -> None:
+        self._steps = steps
         self._journal = journal
         self._secret = secret
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
@@ -43,7 +44,7 @@ class Client:
         try:
             answer = self._http.post(
                 "/trigger-finetune",
-                json=_body(name, wish),
+                json=_body(name, wish, self._steps),
                 headers={**signed(secret=self._secret), "Idempotency-Key": exchange.key},
             )
         except httpx.TransportError:
@@ -70,15 +71,15 @@ def _run_id(answer: httpx.Response) -> str | None:
     return told.get("run_id") if isinstance(told, dict) else None
 
 
-def _body(name: str, wish: Wish) -> dict[str, object]:
+def _body(name: str, wish: Wish, steps: int) -> dict[str, object]:
     row = {"prompt": json.dumps(vars(wish)), "chosen": "Gladly.", "rejected": f"No. {name}"}
-    knobs = {"max_steps": STEPS}
+    knobs = {"max_steps": steps}
     return {"kb_id": name, "exp_name": wish.end, "dataset_inline": [row], "hyperparameters": knobs}
 
 
 @contextmanager
-def client_of(url: str, secret: str, journal: ClientJournal) -> Iterator[Client]:
-    client = Client(url, secret, journal)
+def client_of(url: str, secret: str, journal: ClientJournal, *, steps: int = STEPS) -> Iterator[Client]:
+    client = Client(url, secret, journal, steps=steps)
     try:
         yield client
     finally:
