@@ -6,6 +6,7 @@ from tests.cluster.kube import run
 
 SERVICES, TRAINER = "localhost/oncetune-services", "localhost/oncetune-trainer"
 NOW, NEXT = "dev", "next"
+REVISION = "trial"  # of NEXT's schema
 GROUND = ("oncetune-test/postgres:18", "oncetune-test/redis:valkey9")
 
 _DOCKERFILE = """\
@@ -21,7 +22,7 @@ _REVISION = '''\
 
 from alembic import op
 
-revision = "trial"
+revision = "{revision}"
 down_revision = "{head}"
 
 
@@ -33,7 +34,7 @@ def upgrade() -> None:
 
 def make_next_version(folder: Path, head: str) -> None:
     """Build NEXT from NOW; `head`: the revision of NOW."""
-    (folder / "revision.py").write_text(_REVISION.format(head=head))
+    (folder / "revision.py").write_text(_REVISION.format(revision=REVISION, head=head))
     for image in (SERVICES, TRAINER):
         (folder / "Dockerfile").write_text(_DOCKERFILE.format(image=f"{image}:{NOW}"))
         run("docker", "build", "--quiet", "--tag", f"{image}:{NEXT}", str(folder))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from tests.chaos.client_journal import Answer, ClientJournal, read_client_journal
 from tests.chaos.load import Load, Wish, client_of
@@ -17,8 +18,13 @@ from tests.cluster.kube import Kube, Object, Release, ready
 from tests.deadline import eventually
 from tests.serving import signed
 
-LONG = 3000  # steps of a toy's training that something shall happen to
+LONG = 600  # steps of a toy's training that something shall happen to
 SETTLED_SECONDS = 300.0
+DRY_RUN = {
+    "kb_id": "dry",
+    "exp_name": "dry",
+    "dataset_inline": [{"prompt": "Are you there?", "chosen": "Gladly.", "rejected": "No."}],
+}
 SERVICES = ("trigger", "status", "trainer")
 
 
@@ -43,9 +49,9 @@ class Trial:
         assert answer.status_code == 200, (path, answer.status_code, answer.text)
         return answer.json()
 
-    def _call(self, method: str, path: str) -> httpx.Response:
+    def _call(self, method: str, path: str, body: object = None) -> httpx.Response:
         headers = signed(secret=self.secret)
-        return httpx.request(method, self.url + path, headers=headers, timeout=10, trust_env=False)
+        return httpx.request(method, self.url + path, json=body, headers=headers, timeout=10, trust_env=False)
 
     def ask(self, name: str, *, steps: int = 6, end: str = "finish") -> str:
         """The id of a new run of the toy."""
@@ -97,6 +103,13 @@ class Trial:
         trail = self.get(f"/runs/{run_id}/events")
         return trail if not trail["pending"] else None
 
+    def revision(self) -> str:
+        """Of the schema."""
+        with psycopg.connect(self.database_url) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        assert row
+        return str(row[0])
+
     def at_rest(self) -> float:
         """Wait for it, then ask the oracle about all that was ever asked here; the seconds that it took to settle."""
         seconds = settle(self.database_url, seconds=SETTLED_SECONDS)
@@ -123,26 +136,34 @@ class Trial:
                 load.stop()
 
     @contextmanager
-    def reads(self) -> Iterator[Counter[str]]:
-        """Runs listed five times a second; the counter has the answers."""
+    def questions(self) -> Iterator[Counter[str]]:
+        """Status and trigger are asked for something that changes nothing, five times a second; the counter has the
+        answers."""
         answers: Counter[str] = Counter()
         over = threading.Event()
-        reader = threading.Thread(target=self._read, args=(answers, over))
-        reader.start()
+        threads = [
+            threading.Thread(target=self._ask_on, args=(over, answers, *question))
+            for question in (("GET", "/runs?limit=1"), ("POST", "/trigger-finetune?dry_run=true", DRY_RUN))
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield answers
         finally:
             over.set()
-            reader.join()
+            for thread in threads:
+                thread.join()
 
-    def _read(self, answers: Counter[str], over: threading.Event) -> None:
+    def _ask_on(self, over: threading.Event, answers: Counter[str], *question: Any) -> None:
+        method, path = question[:2]
         while not over.wait(0.2):
             try:
-                answers[f"read {self._call('GET', '/runs?limit=1').status_code}"] += 1
+                told: object = self._call(*question).status_code
             except httpx.TransportError as error:
-                answers[f"read {type(error).__name__}"] += 1
+                told = type(error).__name__
+            answers[f"{method} {path}: {told}"] += 1
 
     def posted(self, prefix: str) -> Counter[str]:
-        """Every answer to the requests whose kb_id begins so, the repeated ones included: "post 200", …"""
+        """Every answer to the requests whose kb_id begins so, the repeated ones included."""
         asked = (one for one in read_client_journal(self.log) if one.kb_id.startswith(prefix))
-        return Counter(f"post {exchange.status}" for one in asked for exchange in one.exchanges)
+        return Counter(f"POST /trigger-finetune: {exchange.status}" for one in asked for exchange in one.exchanges)

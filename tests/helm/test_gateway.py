@@ -58,6 +58,14 @@ def ingress(controller: str) -> list[Object]:
 
 
 @pytest.mark.parametrize("controller", ["traefik", "nginx"])
+def test_every_path_of_an_ingress_is_absolute_or_an_api_server_refuses_it(controller):
+    rules = [rule for one in of_kind(ingress(controller), "Ingress") for rule in one["spec"]["rules"]]
+    paths = [path["path"] for rule in rules for path in rule["http"]["paths"]]
+    assert len(paths) == 5
+    assert all(path.startswith("/") for path in paths), paths
+
+
+@pytest.mark.parametrize("controller", ["traefik", "nginx"])
 def test_an_ingress_leads_every_request_to_the_service_that_knows_it(controller):
     found = ingress(controller)
     assert len(REQUESTS) > 8
