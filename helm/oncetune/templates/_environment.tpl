@@ -35,10 +35,8 @@
 {{- $settings := .Values.trigger.settings -}}
 {{- $size := get $settings "DPO_MAX_DATASET_SIZE_MB" | default 5 | int -}}
 {{- $parsed := get $settings "ONCETUNE_TRIGGER_PARSED_AT_ONCE" | default 2 | int -}}
-{{- $limit := get (.Values.trigger.resources.limits | default dict) "memory" | default "" | toString -}}
-{{- $factor := get (dict "Mi" 1.0 "Gi" 1024.0 "M" 0.9537 "G" 953.7) (regexFind "[A-Za-z]+$" $limit) -}}
-{{- if $factor -}}
-{{- $free := sub (mulf (regexFind "^[0-9.]+" $limit | float64) $factor | int) (add 150 (mul 10 $parsed $size)) -}}
+{{- with include "oncetune.mebibytes" (get (.Values.trigger.resources.limits | default dict) "memory") -}}
+{{- $free := sub (int .) (add 150 (mul 10 $parsed $size)) -}}
 {{- min 1000 (div $free $size) -}}
 {{- end -}}
 {{- end -}}
