@@ -11,15 +11,16 @@ from oncetune.cli.visit import Answer
 LARGEST_SKEW_SECONDS = 30.0  # beyond it claims with a short life have expired before they are read
 _NOT_TOLD = "/health does not tell"
 _LOG = "See the service's log"
-_PODS = (
-    "In Kubernetes: kubectl get pods -l app.kubernetes.io/part-of=oncetune, then kubectl describe the one that waits"
+_THERE = (
+    "Is the service running, and is --url its own? In Kubernetes:"
+    " kubectl get pods -l app.kubernetes.io/part-of=oncetune, then kubectl describe the one that waits"
 )
 _NO_SIDECAR = (
-    "Start daprd beside the service; in Kubernetes see `dapr status --kubernetes`, for a pod of 1/1 has none. Until then"
-    " events wait in the database"
+    "Start daprd beside the service; in Kubernetes see `dapr status --kubernetes`, for a pod of 1/1 has none."
+    " Until then events wait in the database"
 )
 _REFUSED = {  # by the first words of why an event was not published
-    "StatusCode.UNAUTHENTICATED": "Give service and sidecar the same DAPR_API_TOKEN (dapr.apiTokenSecret), restart both",
+    "StatusCode.UNAUTHENTICATED": "Give service and sidecar the same DAPR_API_TOKEN (dapr.apiTokenSecret)",
     "sidecar": _NO_SIDECAR,
     "StatusCode.UNAVAILABLE": _NO_SIDECAR,
     "status": "Is the service status there? " + _LOG,
@@ -36,9 +37,7 @@ def check_health(health: Answer, url: str) -> Check:
     if health.status == 200 and status == "healthy":
         return ok("health", f"healthy, {shown(health.document.get('environment', 'environment unknown'))}")
     if health.status is None:
-        return fail(
-            "health", f"{url} does not answer: {health.words}", f"Is the service running, is --url its own? {_PODS}"
-        )
+        return fail("health", f"{url} does not answer: {health.words}", _THERE)
     if 300 <= health.status < 400:
         return fail("health", health.told(), "Give --url where it leads")
     if status == "unhealthy":
