@@ -142,7 +142,7 @@ def test_trainer_counts_strikes_by_the_rule_of_trigger(given):
 
 
 @pytest.mark.parametrize(
-    ("limit", "megabytes", "requests"), [("512Mi", 5, 52), ("1Gi", 5, 154), ("2G", 20, 67), ("64Gi", 5, 1000)]
+    ("limit", "megabytes", "requests"), [("768Mi", 5, 42), ("1Gi", 5, 76), ("2G", 20, 18), ("64Gi", 5, 1000)]
 )
 def test_trigger_takes_no_more_requests_at_once_than_its_memory_has_room_for(limit, megabytes, requests):
     trigger = {"settings": {"DPO_MAX_DATASET_SIZE_MB": megabytes}, "resources": {"limits": {"memory": limit}}}

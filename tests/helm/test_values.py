@@ -55,7 +55,7 @@ REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
     ({"trigger": {"autoscaling": {"enabled": True, "minReplicas": 9}}}, "trigger.autoscaling: minReplicas is more"),
     ({"trainer": {"keda": {"enabled": True, "minReplicas": 2}}}, "trainer.keda: minReplicas is more than maxReplicas"),
     ({"tests": {"baseModel": "smollm2-135m"}}, "tests.baseModel: smollm2-135m is none of"),
-    ({"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 64}}}, "512Mi has no room for ten requests"),
+    ({"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 64}}}, "1Gi has no room for ten requests"),
     ({"networkPolicy": {"enabled": True}}, "networkPolicy.metrics: name the pods of Prometheus"),
     ({"trainer": {"replicas": 2}}, "trainer.artifacts.accessModes: several trainers need ReadWriteMany"),
     ({"trainer": {"keda": {"enabled": True}}}, "trainer.keda.triggers: say what KEDA shall watch"),
@@ -127,6 +127,27 @@ def test_the_notes_warn_of_what_the_values_ask_of_the_operator():
     assert "JetStream makes no stream by itself" in notes(broker={"type": "jetstream", "secretEnv": nats})
     assert "JetStream" not in notes()
     assert "--logs --timeout 420s" in notes(tests={"timeoutSeconds": 300})
+
+
+WARNINGS: list[tuple[str, dict[str, Any]]] = [
+    ("The bundled Postgres is for trying", {"postgres": {"mode": "bundled"}}),
+    ("The bundled broker is for trying", {"broker": {"bundled": {"enabled": True}}}),
+    ("Nothing leads in from outside", {"gateway": {"httpRoute": {"enabled": False}}}),
+    (
+        "The ingress speaks plain HTTP",
+        {"gateway": {"httpRoute": {"enabled": False}, "ingress": {"enabled": True, "host": "a.example"}}},
+    ),
+    ("The trainer has no GPU", {"trainer": {"gpu": {"enabled": False}}}),
+    ("migrations.mode is none", {"migrations": {"mode": "none"}}),
+]
+
+
+@pytest.mark.parametrize(("warning", "more"), WARNINGS, ids=lambda one: str(one)[:40])
+def test_a_warning_stands_in_the_notes_where_it_applies_and_only_there(warning, more):
+    assert warning in notes(**more)
+    assert warning not in notes()
+    commands = [line for line in notes(**more).splitlines() if line.startswith("  ")]
+    assert [line.split()[0] for line in commands][0::2] == ["helm", "kubectl"] and len(commands) == 3
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
