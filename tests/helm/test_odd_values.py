@@ -32,7 +32,7 @@ NUMBERS: dict[str, Any] = {
 }
 
 
-class EachKeyOnce(yaml.SafeLoader):
+class EachKeyOnce(yaml.CSafeLoader):
     """Refuses a mapping with a key that stands twice; of which Kubernetes' tools take the one or the other."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

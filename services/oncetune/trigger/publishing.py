@@ -23,6 +23,6 @@ class Publishing:
             raise
         self._failing = None
 
-    def report(self) -> dict[str, object]:
+    def report(self) -> object:
         """`state` is ok or failing; failing with `since` (seconds since 1970) and `reason`."""
         return self._failing or {"state": "ok"}
