@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from oncetune.migrations import revision
+
 CHECK_SECONDS = 2.0
 PATHS = ("/live", "/ready", "/health")
 Detail = dict[str, object]
@@ -81,6 +83,16 @@ def database_check(engine: Engine) -> Callable[[], None]:
             connection.execute(text("SELECT 1"))
 
     return check
+
+
+def schema_report(engine: Engine) -> Callable[[], object]:
+    """`{"found", "needed"}`: the revisions of the database's schema and of this version's. Raises like a check."""
+
+    def report() -> object:
+        with engine.connect() as connection:
+            return {"found": revision.found(connection), "needed": revision.needed()}
+
+    return report
 
 
 routes = APIRouter(tags=["health"])

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from oncetune import health, scrape
 from oncetune.contracts.topics import app_id
@@ -26,6 +27,7 @@ from oncetune.gateway.errors import answer_refusals
 from oncetune.gateway.http1 import Http1
 from oncetune.gateway.openapi import describe_api
 from oncetune.logs import configure_logs, log
+from oncetune.migrations import revision
 from oncetune.postgres import DATABASE_AWAY, connect
 from oncetune.scrape import MeasureHttp, Telemetry
 from oncetune.status import main as status
@@ -115,15 +117,24 @@ def check_settings(names: tuple[str, ...]) -> None:
 
 
 def require_schema(names: tuple[str, ...]) -> None:
-    """Raise BadService when the database answers and has no tables of ours; one that is away is waited for later."""
+    """Raise BadService when the database answers and its schema is none of ours, or that of an older version.
+
+    One that is away is waited for later; a newer version's will do, since migrations only widen.
+    """
     engine = connect(SERVICES[names[0]].SETTINGS[0]().database_url, role=None, pool_size=0)
     try:
         with engine.connect() as connection:
             known = connection.execute(text("SELECT FROM pg_namespace WHERE nspname = 'ledger'")).one_or_none()
+            found = revision.found(connection) if known is not None else None
     except DATABASE_AWAY:
+        return
+    except ProgrammingError:  # its version is not for this login to read: it has tables, then
         return
     if known is None:
         raise BadService("the database has no tables of oncetune yet; run `oncetune migrate` as the database's owner")
+    if found is None or found < revision.needed():
+        needs = f"the database's schema is at {found}, {revision.needed()} is needed"
+        raise BadService(f"{needs}; run `oncetune migrate` as the database's owner")
 
 
 def serve(names: tuple[str, ...], *, host: str, port: int) -> None:

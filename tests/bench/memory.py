@@ -1,6 +1,7 @@
 """What a process holds in memory, from /proc."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -33,18 +34,26 @@ def settled_memory(pid: int) -> float:
     return seen[-1]
 
 
+@contextmanager
+def peak(pid: int) -> Iterator[Callable[[], float]]:
+    """`highest()`: the most resident MiB since the block began."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak is counted from here
+    yield lambda: _line(pid, "VmHWM")
+
+
 def peak_of_a_large_body(pid: int, url: str) -> float:
     """How many MiB a body of 1 GiB without Content-Length adds at its peak, until it is refused."""
     before = memory(pid)
-    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak is counted from here
 
     def body() -> Iterator[bytes]:
         for _ in range(2**30 // len(CHUNK)):
             yield CHUNK
 
-    try:
-        answer = httpx.post(f"{url}/trigger-finetune", content=body(), headers=signed(), timeout=60, trust_env=False)
-        assert answer.status_code == 413, answer.text
-    except httpx.WriteError:
-        pass  # refused, and closed before we had sent it all
-    return _line(pid, "VmHWM") - before
+    with peak(pid) as highest:
+        try:
+            url = f"{url}/trigger-finetune"
+            answer = httpx.post(url, content=body(), headers=signed(), timeout=60, trust_env=False)
+            assert answer.status_code == 413, answer.text
+        except httpx.WriteError:
+            pass  # refused, and closed before we had sent it all
+        return highest() - before

@@ -55,13 +55,13 @@ def environment(database_url: str, status_port: int) -> dict[str, str]:
 
 @contextmanager
 def process(
-    command: list[str], settings: dict[str, str], port: int, *, probe: str = "/ready"
+    command: list[str], settings: dict[str, str], port: int, *, probe: str = "/ready", seconds: float = 30
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server that answers its probe; its log is thrown away."""
     with subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             with httpx.Client(trust_env=False) as client:
-                eventually(lambda: _answers(client, f"http://127.0.0.1:{port}{probe}"), seconds=30)
+                eventually(lambda: _answers(client, f"http://127.0.0.1:{port}{probe}"), seconds=seconds)
             yield server
         finally:
             server.terminate()

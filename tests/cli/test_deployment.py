@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import make_url
 
+from oncetune.migrations.revision import needed
 from oncetune.migrations.upgrade import NoSchemaInTime, head, upgrade, wait_for_schema
 from oncetune.postgres import connect
 
@@ -53,6 +54,15 @@ def test_a_database_without_tables_is_told_at_the_start_with_what_to_do(oncetune
     told = oncetune("serve", "status", "--host", "127.0.0.1", "--port", "8099", **settings)
     assert told.returncode == 2
     assert "run `oncetune migrate`" in told.stderr
+
+
+def test_the_schema_of_an_older_version_is_told_at_the_start_with_both_numbers(oncetune, empty):
+    assert needed() == head()
+    to(empty, "0002")
+    settings = {"DATABASE_URL": empty, "DPO_GATEWAY_SHARED_SECRET": "a-secret-of-the-test", "APP_API_TOKEN": "token"}
+    told = oncetune("serve", "status", "--host", "127.0.0.1", "--port", "8099", **settings)
+    assert told.returncode == 2
+    assert f"the database's schema is at 0002, {head()} is needed; run `oncetune migrate`" in told.stderr
 
 
 def test_a_pod_that_waits_for_the_schema_goes_on_when_somebody_else_has_migrated(empty):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from dapr.conf import settings  # the SDK has read the environment when it was imported
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
+from oncetune.migrations.upgrade import head
 from tests.cli.conftest import Doctor, Oncetune
 from tests.cli.diagnosis import failing, states
 from tests.cli.small_server import SmallServer, small_server
@@ -33,7 +34,7 @@ def test_a_deployment_that_is_well_passes_every_check_and_nothing_is_recorded(
     assert code == 0
     assert set(states(checks).values()) == {"ok"}
     assert list(checks) == [
-        "health", "database", "sidecar", "registration", "outbox", "clock",
+        "health", "database", "schema", "sidecar", "publishing", "registration", "outbox", "clock",
         "unsigned trigger", "forged trigger", "secret", "dry run", "runs",
     ]  # fmt: skip
     assert FINGERPRINT in checks["secret"]["words"]
@@ -124,8 +125,20 @@ def test_events_that_nobody_takes_fail_the_outbox(
         eventually(lambda: client.get("/health").json()["outbox"]["stuck"])
         code, checks = doctor(client.base_url)
     assert code == 1
-    assert failing(checks) == {"outbox"}
+    assert failing(checks) == {"publishing", "outbox"}
     assert "1 of them stuck" in checks["outbox"]["words"]
+    assert checks["publishing"]["words"].endswith(": status")
+
+
+def test_a_schema_that_is_older_than_the_service_fails_with_both_numbers(
+    client: httpx.Client, doctor: Doctor, engine: Callable[..., Engine]
+) -> None:
+    with engine(None).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    code, checks = doctor(client.base_url)
+    assert (code, failing(checks)) == (1, {"schema"})
+    assert checks["schema"]["words"] == f"the database is at 0001, {head()} is needed"
+    assert "oncetune migrate" in checks["schema"]["remedy"]
 
 
 @pytest.mark.parametrize(("environment", "state"), [("local", "warn"), ("production", "FAIL")])

@@ -17,6 +17,7 @@ def test_a_server_that_is_away_fails_and_nothing_else_is_guessed(doctor: Doctor)
     assert code == 1
     assert failing(checks) == {"health"}
     assert set(states(checks).values()) == {"FAIL", "unknown"}
+    assert "kubectl get pods" in checks["health"]["remedy"]
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,21 @@ def test_a_trigger_that_asks_for_no_signature_fails(doctor: Doctor, answer: dict
     assert {"unsigned trigger", "forged trigger"} <= failing(checks)
     assert ("dry run" in failing(checks)) == (words is not None)
     assert (words or "valid") in checks["dry run"]["words"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("StatusCode.INTERNAL", "broker.secretEnv"),
+        ("StatusCode.UNAUTHENTICATED", "dapr.apiTokenSecret"),
+        ("sidecar", "dapr status --kubernetes"),
+        ("status", "the service status"),
+    ],
+)
+def test_who_refuses_events_is_told_with_what_to_set(doctor: Doctor, reason: str, remedy: str) -> None:
+    told = HEALTHY | {"publishing": {"state": "failing", "since": 1_700_000_000, "reason": reason}}
+    with small_server(SmallServer({"/health": (200, told)})) as server:
+        code, checks = doctor(server.url)
+    assert (code, checks["publishing"]["state"]) == (1, "FAIL")
+    assert reason in checks["publishing"]["words"]
+    assert remedy in checks["publishing"]["remedy"]

@@ -55,31 +55,31 @@ WRONG_ROWS = [
 @pytest.mark.parametrize(("value", "sentence"), WRONG_VALUES, ids=lambda value: repr(value)[:40])
 def test_a_wrong_field_is_named_with_its_row(field, value, sentence):
     with pytest.raises(BadRow) as refusal:
-        validate_rows([GOOD, {**GOOD, field: value}, GOOD])
+        list(validate_rows([GOOD, {**GOOD, field: value}, GOOD]))
     assert str(refusal.value) == "row 1: " + sentence.format(field)
 
 
 @pytest.mark.parametrize(("row", "sentence"), WRONG_ROWS, ids=lambda value: repr(value)[:40])
 def test_a_row_of_another_shape_is_named(row, sentence):
     with pytest.raises(BadRow) as refusal:
-        validate_rows([GOOD, GOOD, row])
+        list(validate_rows([GOOD, GOOD, row]))
     assert str(refusal.value) == f"row 2: {sentence}"
 
 
 def test_the_first_of_several_wrong_rows_is_named():
     with pytest.raises(BadRow, match=r"^row 1: chosen is empty"):
-        validate_rows([GOOD, {**GOOD, "chosen": ""}, 7])
+        list(validate_rows([GOOD, {**GOOD, "chosen": ""}, 7]))
 
 
 @pytest.mark.parametrize("rows", [None, {}, GOOD, "rows", 5, True])
 def test_what_is_no_array_is_named_by_where_it_stood(rows):
     with pytest.raises(BadRow, match=r"^rows\.jsonl is not an array of rows$"):
-        validate_rows(rows, where="rows.jsonl")
+        list(validate_rows(rows, where="rows.jsonl"))
 
 
 def test_no_rows_at_all_are_refused():
     with pytest.raises(BadRow, match=r"^dataset_inline has no rows"):
-        validate_rows([])
+        list(validate_rows([]))
 
 
 def test_texts_and_conversations_are_kept_word_for_word_also_mixed():
@@ -89,7 +89,7 @@ def test_texts_and_conversations_are_kept_word_for_word_also_mixed():
         {"prompt": [system, ASK], "chosen": [TELL], "rejected": [{**TELL, "content": "Three.  "}]},
         {"prompt": [ASK, TELL, ASK, {"role": "tool", "content": "2"}], "chosen": [TELL], "rejected": "Three."},
     ]
-    pairs = validate_rows(rows)
+    pairs = list(validate_rows(rows))
     assert [pair.model_dump(mode="json") for pair in pairs] == rows
 
 

@@ -1,6 +1,5 @@
 """The chart's Dapr objects are the files of components/, and its sidecars are those of one machine."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +127,39 @@ def test_only_what_serves_has_a_sidecar():
     assert with_sidecar == {f"Deployment/oncetune-{name}" for name in APPS}
 
 
-def test_a_pod_that_goes_leaves_its_sidecar_time_to_end():
-    for name, pod in pods(objects(profile("external"))):
+@pytest.mark.parametrize("waits", [{}, {"gracefulShutdownSeconds": 25, "blockShutdownDuration": "12s"}])
+def test_a_pod_that_goes_leaves_its_process_and_then_its_sidecar_time_to_end(waits):
+    longer = {"terminationGracePeriodSeconds": 60}
+    found = objects(profile("external", dapr=waits, trigger=longer, status=longer))
+    for name, pod in pods(found):
         if name.startswith("Deployment"):
             notes = pod["metadata"]["annotations"]
-            block = timedelta(seconds=float(notes["dapr.io/block-shutdown-duration"].removesuffix("s")))
-            needed = block.total_seconds() + int(notes["dapr.io/graceful-shutdown-seconds"])
-            assert pod["spec"]["terminationGracePeriodSeconds"] > needed
+            block = float(notes["dapr.io/block-shutdown-duration"].removesuffix("s"))
+            sidecar = block + int(notes["dapr.io/graceful-shutdown-seconds"])
+            own = 120 if name.endswith("trainer") else 5  # its last checkpoint, or preStop
+            assert pod["spec"]["terminationGracePeriodSeconds"] >= own + 10 + sidecar  # 10: requests in work
+
+
+@pytest.mark.parametrize(
+    ("dapr", "told"),
+    [
+        ({}, "GOMEMLIMIT=900MiB,"),
+        ({"resources": {"limits": {"memory": "512Mi"}}}, "GOMEMLIMIT=460MiB,"),
+        ({"resources": {"limits": {"memory": "2G"}}}, "GOMEMLIMIT=1716MiB,"),
+        ({"resources": {"limits": {"memory": 2**30}}}, "GOMEMLIMIT=921MiB,"),
+        ({"goMemLimit": "1GiB"}, "GOMEMLIMIT=1GiB,"),
+    ],
+)
+def test_the_sidecars_memory_is_swept_before_its_limit_ends_it(dapr, told):
+    assert sidecar_env(profile("external", dapr=dapr)).startswith(told)
+
+
+def test_without_a_limit_the_sidecars_memory_has_none():
+    values = profile("external")
+    values["dapr"]["resources"] = {"limits": {"memory": None}}  # takes the default away
+    assert "GOMEMLIMIT" not in sidecar_env(values)
+
+
+def sidecar_env(values: Object) -> str:
+    deployment = named(objects(values), "Deployment", "oncetune-status")
+    return str(deployment["spec"]["template"]["metadata"]["annotations"]["dapr.io/env"])

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import helm_python
 import kubernetes_validate
+import pytest
 import yaml
 
 from tests.helm.chart import Object, chart, named, objects, profile
@@ -30,7 +32,7 @@ NUMBERS: dict[str, Any] = {
 }
 
 
-class EachKeyOnce(yaml.SafeLoader):
+class EachKeyOnce(yaml.CSafeLoader):
     """Refuses a mapping with a key that stands twice; of which Kubernetes' tools take the one or the other."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -51,13 +53,21 @@ def rendered(values: dict[str, Any], release: str) -> list[Object]:
 
 
 def test_a_name_that_looks_like_a_number_stays_a_name():
-    for one in rendered(profile("external", **NUMBERS), "20"):
+    for one in rendered(profile("external", fullnameOverride="runs", **NUMBERS), "20"):
         if one["kind"] not in CUSTOM.get(one["apiVersion"], ()):
             kubernetes_validate.validate(one, OLDEST, strict=True)
         assert all(isinstance(value, str) for value in one["metadata"]["labels"].values())
         assert all(isinstance(value, str) for value in one["metadata"].get("annotations", {}).values())
         assert isinstance(one["metadata"]["name"], str)
         assert isinstance(one["metadata"]["namespace"], str)
+
+
+def test_a_release_that_begins_with_a_digit_is_told_so_before_the_api_server_refuses_its_services():
+    with pytest.raises(helm_python.HelmRenderError, match="release name: 20-oncetune-trigger begins with a digit"):
+        rendered(profile("external"), "20")
+    assert "runs-trigger" in {
+        one["metadata"]["name"] for one in rendered(profile("external", fullnameOverride="runs"), "20")
+    }
 
 
 def test_a_release_with_a_point_in_its_name_has_services_all_the_same():

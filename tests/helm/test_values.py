@@ -32,6 +32,7 @@ REFUSED_BY_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"gateway": {"secretKeys": {"sharedSecret": ""}}}, "at '/gateway/secretKeys/sharedSecret': '' does not match"),
     ({"fullnameOverride": "1.oncetune"}, "at '/fullnameOverride': '1.oncetune' does not match pattern"),
 ]
+THREADS = {"trigger": 20, "status": 30}
 REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
     ({"gateway": {"existingSecret": ""}}, "gateway.existingSecret: name the Secret with the key shared-secret"),
     ({"postgres": {"existingSecret": ""}}, "postgres.existingSecret: name the Secret with the key uri"),
@@ -54,10 +55,25 @@ REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
     ({"trigger": {"autoscaling": {"enabled": True, "minReplicas": 9}}}, "trigger.autoscaling: minReplicas is more"),
     ({"trainer": {"keda": {"enabled": True, "minReplicas": 2}}}, "trainer.keda: minReplicas is more than maxReplicas"),
     ({"tests": {"baseModel": "smollm2-135m"}}, "tests.baseModel: smollm2-135m is none of"),
-    ({"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 64}}}, "512Mi has no room for ten requests"),
+    ({"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 64}}}, "1Gi has no room for ten requests"),
     ({"networkPolicy": {"enabled": True}}, "networkPolicy.metrics: name the pods of Prometheus"),
     ({"trainer": {"replicas": 2}}, "trainer.artifacts.accessModes: several trainers need ReadWriteMany"),
     ({"trainer": {"keda": {"enabled": True}}}, "trainer.keda.triggers: say what KEDA shall watch"),
+    (
+        {"trigger": {"terminationGracePeriodSeconds": 34}},
+        "trigger.terminationGracePeriodSeconds: 34 is too short, 35 is the least (preStopSeconds 5, ",
+    ),
+    ({"status": {"preStopSeconds": 16}}, "status.terminationGracePeriodSeconds: 45 is too short, 46 is the least"),
+    ({"dapr": {"blockShutdownDuration": "1m0.5s"}}, "trigger.terminationGracePeriodSeconds: 45 is too short, 91 is"),
+    (
+        {"together": True, "status": {"env": [{"name": "A", "value": "b"}], "databaseSecret": "status", "replicas": 7}},
+        "together: the one Deployment takes trigger's values; status.databaseSecret, status.env, status.replicas would",
+    ),
+    (
+        {"together": True} | {name: {"settings": {"ONCETUNE_THREADS": threads}} for name, threads in THREADS.items()},
+        "status.settings.ONCETUNE_THREADS would be ignored: give the same below trigger",
+    ),
+    ({"broker": {"metadata": [{"name": "redisDB", "envRef": "DB"}]}}, "broker.type=redis needs DB (a value there"),
 ]
 
 
@@ -73,6 +89,18 @@ def test_values_that_do_not_fit_together_are_one_sentence_each(wrong, sentence):
     with pytest.raises(helm_python.HelmRenderError) as refusal:
         render(profile("external", **wrong))
     assert sentence in str(refusal.value)
+
+
+def test_together_takes_of_status_what_it_has_as_trigger_has_it_or_nobody_gave():
+    both = {"replicas": 5, "env": [{"name": "A", "value": "b"}], "resources": {"limits": {"memory": "1Gi"}}}
+    render(profile("external", together=True, trigger=both, status=both))
+    render(profile("minikube", together=True, trigger=both, status={"service": {"port": 8081}}))
+
+
+def test_what_the_values_take_out_of_the_component_need_not_be_given():
+    address = [{"name": "redisHost", "value": "redis:6379"}, {"name": "redisPassword", "envRef": "OTHER"}]
+    broker = {"env": {"ONCETUNE_REDIS_HOST": None}, "secretEnv": {"ONCETUNE_REDIS_PASSWORD": None, "OTHER": "key"}}
+    render(profile("external", broker={**broker, "metadata": address}))
 
 
 def test_no_refusal_repeats_a_secret():
@@ -99,6 +127,27 @@ def test_the_notes_warn_of_what_the_values_ask_of_the_operator():
     assert "JetStream makes no stream by itself" in notes(broker={"type": "jetstream", "secretEnv": nats})
     assert "JetStream" not in notes()
     assert "--logs --timeout 420s" in notes(tests={"timeoutSeconds": 300})
+
+
+WARNINGS: list[tuple[str, dict[str, Any]]] = [
+    ("The bundled Postgres is for trying", {"postgres": {"mode": "bundled"}}),
+    ("The bundled broker is for trying", {"broker": {"bundled": {"enabled": True}}}),
+    ("Nothing leads in from outside", {"gateway": {"httpRoute": {"enabled": False}}}),
+    (
+        "The ingress speaks plain HTTP",
+        {"gateway": {"httpRoute": {"enabled": False}, "ingress": {"enabled": True, "host": "a.example"}}},
+    ),
+    ("The trainer has no GPU", {"trainer": {"gpu": {"enabled": False}}}),
+    ("migrations.mode is none", {"migrations": {"mode": "none"}}),
+]
+
+
+@pytest.mark.parametrize(("warning", "more"), WARNINGS, ids=lambda one: str(one)[:40])
+def test_a_warning_stands_in_the_notes_where_it_applies_and_only_there(warning, more):
+    assert warning in notes(**more)
+    assert warning not in notes()
+    commands = [line for line in notes(**more).splitlines() if line.startswith("  ")]
+    assert [line.split()[0] for line in commands][0::2] == ["helm", "kubectl"] and len(commands) == 3
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 {{- define "oncetune.checks" -}}
 {{- $v := .Values -}}
 {{- $wrong := list -}}
+{{- if regexMatch "^[0-9]" (include "oncetune.fullname" .) }}{{ $wrong = append $wrong (printf "release name: %s-trigger begins with a digit, which no Service may; set fullnameOverride, or give the release another name" (include "oncetune.fullname" .)) }}{{ end -}}
 {{- if not $v.gateway.existingSecret }}{{ $wrong = append $wrong (printf "gateway.existingSecret: name the Secret with the key %s (kubectl create secret generic oncetune-gateway --from-literal=%s=...)" $v.gateway.secretKeys.sharedSecret $v.gateway.secretKeys.sharedSecret) }}{{ end -}}
 {{- if not $v.postgres.existingSecret }}
 {{- $key := eq $v.postgres.mode "bundled" | ternary $v.postgres.secretKeys.password $v.postgres.secretKeys.uri }}
@@ -40,6 +41,23 @@
 {{- if and $scaled.enabled (gt (int $scaled.minReplicas) (int $scaled.maxReplicas)) }}{{ $wrong = append $wrong (printf "%s.autoscaling: minReplicas is more than maxReplicas" $name) }}{{ end }}
 {{- end -}}
 {{- if and $v.trainer.keda.enabled (gt (int $v.trainer.keda.minReplicas) (int $v.trainer.keda.maxReplicas)) }}{{ $wrong = append $wrong "trainer.keda: minReplicas is more than maxReplicas" }}{{ end -}}
+{{- range $pod := include "oncetune.pods" . | fromYamlArray }}
+{{- $values := get $v $pod.values }}
+{{- $least := add ($values.preStopSeconds | default 0) (include "oncetune.endingSeconds" $) }}
+{{- if and (hasKey $values "terminationGracePeriodSeconds") (lt (int $values.terminationGracePeriodSeconds) (int $least)) }}{{ $wrong = append $wrong (printf "%s.terminationGracePeriodSeconds: %v is too short, %v is the least (preStopSeconds %v, 15 for what is in work, dapr.blockShutdownDuration %s, dapr.gracefulShutdownSeconds %v)" $pod.values $values.terminationGracePeriodSeconds $least $values.preStopSeconds $v.dapr.blockShutdownDuration $v.dapr.gracefulShutdownSeconds) }}{{ end }}
+{{- end -}}
+{{- if $v.together }}
+{{- $ignored := list }}
+{{- $default := (.Files.Get "defaults.yaml" | fromYaml).status }}
+{{- range $name, $value := omit $v.status "settings" "service" }}
+{{- $given := toJson $value }}
+{{- if and (ne $given (toJson (get $default $name))) (ne $given (toJson (get $v.trigger $name))) }}{{ $ignored = append $ignored (printf "status.%s" $name) }}{{ end }}
+{{- end }}
+{{- range $name, $value := $v.status.settings }}
+{{- if and (hasKey $v.trigger.settings $name) (ne (toJson $value) (toJson (get $v.trigger.settings $name))) }}{{ $ignored = append $ignored (printf "status.settings.%s" $name) }}{{ end }}
+{{- end }}
+{{- with $ignored }}{{ $wrong = append $wrong (printf "together: the one Deployment takes trigger's values; %s would be ignored: give the same below trigger" (join ", " .)) }}{{ end }}
+{{- end -}}
 {{- $models := get $v.trigger.settings "ONCETUNE_TRIGGER_MODELS" | default dict }}
 {{- if and $models $v.tests.baseModel (not (hasKey $models $v.tests.baseModel)) (not (has $v.tests.baseModel (values $models))) }}{{ $wrong = append $wrong (printf "tests.baseModel: %s is none of trigger.settings.ONCETUNE_TRIGGER_MODELS (%s)" $v.tests.baseModel (keys $models | sortAlpha | join ", ")) }}{{ end -}}
 {{- $several := or (gt (int $v.trainer.replicas) 1) (and $v.trainer.keda.enabled (gt (int $v.trainer.keda.maxReplicas) 1)) -}}

@@ -60,17 +60,26 @@ dapr.io/env-from-secret: {{ join "," $pairs | quote }}
 {{- end -}}
 
 {{- define "oncetune.sidecarEnv" -}}
-{{- $pairs := list (printf "GOMEMLIMIT=%s" .Values.dapr.goMemLimit) -}}
+{{- $pairs := list -}}
+{{- $limit := include "oncetune.mebibytes" (get (.Values.dapr.resources.limits | default dict) "memory") -}}
+{{- with .Values.dapr.goMemLimit | default (empty $limit | ternary "" (printf "%dMiB" (div (mul 9 (int $limit)) 10))) }}{{ $pairs = append $pairs (printf "GOMEMLIMIT=%s" .) }}{{ end -}}
 {{- range $name, $value := include "oncetune.brokerEnv" . | fromYaml }}{{ $pairs = append $pairs (printf "%s=%s" $name $value) }}{{ end -}}
 {{- join "," $pairs -}}
 {{- end -}}
 
-{{/* The documents of components/ that this broker needs, as one YAML list. */}}
+{{/* The documents of components/ that this broker needs, with broker.metadata in its component, as one YAML list. */}}
 {{- define "oncetune.daprDocuments" -}}
 {{- range $pattern := list (printf "components/brokers/%s/*.yaml" .Values.broker.type) "components/*.yaml" }}
 {{- range $path, $_ := $.Files.Glob $pattern }}
 {{- range $document := regexSplit "(?m)^---.*$" ($.Files.Get $path) -1 }}
 {{- with fromYaml $document }}
+{{- if eq .kind "Component" }}
+{{- $kept := list }}
+{{- $named := list }}
+{{- range $.Values.broker.metadata }}{{ $named = append $named .name }}{{ end }}
+{{- range .spec.metadata }}{{ if not (has .name $named) }}{{ $kept = append $kept . }}{{ end }}{{ end }}
+{{- $_ := set .spec "metadata" (concat $kept $.Values.broker.metadata) }}
+{{- end }}
 - {{ toJson . }}
 {{- end }}
 {{- end }}

@@ -72,3 +72,26 @@ annotations:
 {{- define "oncetune.componentOf" -}}
 {{- and .root.Values.together (ne .service "trainer") | ternary "api" .service -}}
 {{- end -}}
+
+{{/* A quantity of memory in whole MiB; empty where none is given, and of less than one. */}}
+{{- define "oncetune.mebibytes" -}}
+{{- $given := kindIs "string" . | ternary . (printf "%.0f" (. | default 0 | float64)) -}}
+{{- $units := dict "" 1.0 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
+{{- $bytes := mulf (regexFind "^[0-9.]+" $given | float64) (get $units (regexFind "[A-Za-z]*$" $given) | default 0.0) -}}
+{{- with divf $bytes 1048576.0 | floor | int }}{{ . }}{{ end -}}
+{{- end -}}
+
+{{/* A duration of Go's (1m30s) in whole seconds, rounded up. */}}
+{{- define "oncetune.seconds" -}}
+{{- $seconds := 0.0 -}}
+{{- range regexFindAll "[0-9.]+(ms|s|m|h)" . -1 -}}
+{{- $seconds = addf $seconds (mulf (regexFind "^[0-9.]+" . | float64) (get (dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0) (regexFind "[a-z]+$" .))) -}}
+{{- end -}}
+{{- ceil $seconds | int -}}
+{{- end -}}
+
+{{/* What a pod needs to end beside what its own values say: 15 s for the requests in work and the loops (serve.py gives
+     the requests 10), then its sidecar's two waits. */}}
+{{- define "oncetune.endingSeconds" -}}
+{{- add 15 (include "oncetune.seconds" .Values.dapr.blockShutdownDuration) .Values.dapr.gracefulShutdownSeconds -}}
+{{- end -}}

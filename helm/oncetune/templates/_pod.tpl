@@ -168,7 +168,7 @@ spec:
       {{- include "oncetune.podBasics" $root | nindent 6 }}
       {{- if $trainer }}
       {{- /* Its training ends, then its requests and its sidecar. */}}
-      terminationGracePeriodSeconds: {{ add $values.checkpointGraceSeconds 30 }}
+      terminationGracePeriodSeconds: {{ add $values.checkpointGraceSeconds (include "oncetune.endingSeconds" $root) }}
       {{- else }}
       terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
       {{- end }}

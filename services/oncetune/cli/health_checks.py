@@ -11,6 +11,24 @@ from oncetune.cli.visit import Answer
 LARGEST_SKEW_SECONDS = 30.0  # beyond it claims with a short life have expired before they are read
 _NOT_TOLD = "/health does not tell"
 _LOG = "See the service's log"
+_THERE = (
+    "Is the service running, and is --url its own? In Kubernetes:"
+    " kubectl get pods -l app.kubernetes.io/part-of=oncetune, then kubectl describe the one that waits"
+)
+_NO_SIDECAR = (
+    "Start daprd beside the service; in Kubernetes see `dapr status --kubernetes`, for a pod of 1/1 has none."
+    " Until then events wait in the database"
+)
+_REFUSED = {  # by the first words of why an event was not published
+    "StatusCode.UNAUTHENTICATED": "Give service and sidecar the same DAPR_API_TOKEN (dapr.apiTokenSecret)",
+    "sidecar": _NO_SIDECAR,
+    "StatusCode.UNAVAILABLE": _NO_SIDECAR,
+    "status": "Is the service status there? " + _LOG,
+}
+_BROKER = (
+    "Is the broker there, and are its address and password those that the sidecar has (broker.env, broker.secretEnv)?"
+    " Its words: event.not_published in the log of trigger, and its sidecar's log (kubectl logs -c daprd)"
+)
 
 
 def check_health(health: Answer, url: str) -> Check:
@@ -19,7 +37,7 @@ def check_health(health: Answer, url: str) -> Check:
     if health.status == 200 and status == "healthy":
         return ok("health", f"healthy, {shown(health.document.get('environment', 'environment unknown'))}")
     if health.status is None:
-        return fail("health", f"{url} does not answer: {health.words}", "Is the service running, and is --url its own?")
+        return fail("health", f"{url} does not answer: {health.words}", _THERE)
     if 300 <= health.status < 400:
         return fail("health", health.told(), "Give --url where it leads")
     if status == "unhealthy":
@@ -28,11 +46,13 @@ def check_health(health: Answer, url: str) -> Check:
 
 
 def check_parts(health: Answer) -> list[Check]:
-    """Database, sidecar, registration and outbox, as far as `/health` tells."""
+    """Database, schema, sidecar, publishing, registration and outbox, as far as `/health` tells."""
     told = health.document
     return [
         _database(told.get("database")),
+        _schema(told.get("schema")),
         _sidecar(told.get("sidecar"), told.get("delivery")),
+        _publishing(told.get("publishing")),
         _registration(told.get("registration"), told.get("environment")),
         _outbox(told.get("outbox")),
     ]
@@ -54,7 +74,29 @@ def _sidecar(told: object, delivery: object) -> Check:
         return unknown("sidecar", _NOT_TOLD)
     if state in ("connected", "healthy", "ok", "answers"):
         return ok("sidecar", shown(state))
-    return fail("sidecar", shown(told), "Start daprd beside the service; until then events wait in the database")
+    return fail("sidecar", shown(told), _NO_SIDECAR)
+
+
+def _schema(told: object) -> Check:
+    found, needed = (told.get("found"), told.get("needed")) if isinstance(told, dict) else (None, None)
+    if not isinstance(found, str) or not isinstance(needed, str):
+        return unknown("schema", _NOT_TOLD)
+    if found < needed:
+        words = f"the database is at {shown(found)}, {shown(needed)} is needed"
+        return fail("schema", words, "Run `oncetune migrate` as the database's owner; in Kubernetes its Job does")
+    return ok("schema", shown(found) if found == needed else f"{shown(found)}, newer than the {shown(needed)} needed")
+
+
+def _publishing(told: object) -> Check:
+    name = "publishing"
+    state = told.get("state") if isinstance(told, dict) else None
+    if not isinstance(told, dict) or state is None:
+        return unknown(name, _NOT_TOLD)
+    if state == "ok":
+        return ok(name, "the last event was taken")
+    reason = shown(told.get("reason"))
+    words = f"no event was taken since {moment(told.get('since'))}: {reason}"
+    return fail(name, words, _REFUSED.get(reason, _BROKER))
 
 
 def _registration(told: object, environment: object) -> Check:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from pydantic import JsonValue
 
@@ -45,16 +46,22 @@ def _constant(word: str) -> float:
 
 
 def _values(document: JsonValue) -> Iterator[tuple[JsonValue, int]]:
-    """Every value and key of the document with its depth, without recursion."""
-    waiting: list[tuple[JsonValue, int]] = [(document, 1)]
-    while waiting:
-        value, depth = waiting.pop()
-        yield value, depth
-        if isinstance(value, dict):
-            waiting.extend((member, depth + 1) for member in value.values())
-            waiting.extend((name, depth) for name in value)
-        elif isinstance(value, list):
-            waiting.extend((member, depth + 1) for member in value)
+    """Every value and key of the document with its depth: a key's is that of its values.
+
+    Without recursion, and no deeper than it is read: a list of all that waits would be larger than the document.
+    """
+    open_: list[Iterator[JsonValue]] = [iter((document,))]
+    while open_:
+        for value in open_[-1]:
+            yield value, len(open_)
+            if isinstance(value, dict):
+                open_.append(chain(value, value.values()))
+                break
+            if isinstance(value, list):
+                open_.append(iter(value))
+                break
+        else:
+            open_.pop()
 
 
 def parse(body: bytes) -> JsonValue:

@@ -1,5 +1,7 @@
 """Preference rows from outside: each one is checked, and the first bad one is named by index and field."""
 
+from collections.abc import Iterator
+
 from pydantic import JsonValue, ValidationError
 
 from oncetune.contracts.preferences import Message, PreferencePair
@@ -36,13 +38,15 @@ def _check_message(where: str, message: JsonValue) -> None:
         raise BadRow(f"{where}.{first['loc'][0]}: {first['msg']}") from error
 
 
-def validate_rows(rows: JsonValue, *, where: str = "dataset_inline") -> list[PreferencePair]:
-    """The rows of a dataset as pairs; raises BadRow for the first that is wrong, or when there is none."""
+def validate_rows(rows: JsonValue, *, where: str = "dataset_inline") -> Iterator[PreferencePair]:
+    """The rows of a dataset as pairs, one by one; raises BadRow for the first that is wrong, or when there is none.
+
+    A pair takes many times its row's bytes: who needs them once never holds all of them.
+    """
     if not isinstance(rows, list):
         raise BadRow(f"{where} is not an array of rows")
     if not rows:
         raise BadRow(f"{where} has no rows; give at least one of {{prompt, chosen, rejected}}")
-    pairs = []
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             raise BadRow(f"row {index}: not an object with prompt, chosen and rejected")
@@ -53,5 +57,4 @@ def validate_rows(rows: JsonValue, *, where: str = "dataset_inline") -> list[Pre
             if field not in row:
                 raise BadRow(f"row {index}: {field} is missing")
             _check_text(index, field, row[field])
-        pairs.append(PreferencePair.model_validate(row))
-    return pairs
+        yield PreferencePair.model_validate(row)

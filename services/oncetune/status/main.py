@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from oncetune.gateway.errors import answer_with
 from oncetune.gateway.settings import GatewaySettings
-from oncetune.health import Health, database_check, tell
+from oncetune.health import Health, database_check, schema_report, tell
 from oncetune.postgres import connect
 from oncetune.scrape import STATEMENT_TIMEOUT as SCRAPE_TIMEOUT
 from oncetune.status.dead_letter_routes import dead_letter_routes
@@ -43,7 +43,7 @@ def running(app: FastAPI) -> Iterator[None]:
     scrapes = connect(settings.database_url, role=ROLE, pool_size=0, statement_timeout=SCRAPE_TIMEOUT)
     app.state.telemetry.read = partial(measure, scrapes)
     app.state.telemetry.pools["status"] = engine
-    tell(app, Health(settings.environment, database_check(engine)))
+    tell(app, Health(settings.environment, database_check(engine), {"schema": schema_report(engine)}))
     try:
         yield
     finally:

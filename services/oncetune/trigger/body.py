@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SkipValidation, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from oncetune.contracts.preferences import PackedRows
@@ -35,7 +35,7 @@ class TriggerBody(BaseModel):
     exp_name: Name
     base_model: Annotated[str, Field(min_length=1, max_length=500)] = "zephyr"
     algo: str = "dpo"
-    dataset_inline: JsonValue = None
+    dataset_inline: SkipValidation[JsonValue] = None  # parsed already, and a second copy of megabytes
     dataset_url: str | None = None
     hyperparameters: JsonValue = None
 

@@ -19,11 +19,12 @@ from oncetune.gateway.errors import answer_with
 from oncetune.gateway.openapi import add_schemas
 from oncetune.gateway.registration import Registration, RegistrationState
 from oncetune.gateway.settings import GatewaySettings, RegistrationSettings
-from oncetune.health import Health, database_check, tell
+from oncetune.health import Health, database_check, schema_report, tell
 from oncetune.ledger.outbox import Pace, backlog
 from oncetune.postgres import connect, transaction
 from oncetune.trigger.expiry import expire
 from oncetune.trigger.openapi import body_schemas
+from oncetune.trigger.publishing import Publishing
 from oncetune.trigger.relay import relay
 from oncetune.trigger.routes import routes
 from oncetune.trigger.settings import TriggerSettings
@@ -84,11 +85,15 @@ def running(app: FastAPI) -> Iterator[None]:
         "delivery": lambda: settings.delivery,
         "sidecar": lambda: _sidecar(settings),
         "outbox": lambda: _backlog(loops, settings.pace),
+        "schema": schema_report(loops),
     }
-    tell(app, Health(settings.environment, database_check(loops), details, {"registration": registration.report}))
     try:
-        with _publisher(settings, app.state.app_token) as publish, _loops(loops, publish, state, registration):
-            yield
+        with _publisher(settings, app.state.app_token) as publisher:
+            publish = Publishing(publisher)
+            own = {"registration": registration.report, "publishing": publish.report}
+            tell(app, Health(settings.environment, database_check(loops), details, own))
+            with _loops(loops, publish, state, registration):
+                yield
     finally:
         loops.dispose()
         engine.dispose()
