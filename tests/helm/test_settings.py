@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings
 
 from oncetune.gateway.settings import RegistrationSettings
 from oncetune.serve import SERVICES
-from tests.helm.chart import CHART, environment, objects, profile
+from tests.helm.chart import CHART, environment, named, objects, profile
 
 KINDS: dict[str, tuple[type[BaseSettings], ...]] = {
     "trigger": (*SERVICES["trigger"].SETTINGS, RegistrationSettings),
@@ -103,7 +103,8 @@ def given() -> dict[str, dict[str, dict[str, Any]]]:
 @pytest.mark.parametrize("service", KINDS)
 def test_a_pod_has_no_variable_of_ours_that_its_service_does_not_read(given, service):
     ours = {name for name in given[service] if name.startswith(OURS)}
-    assert ours - known(service) - {"ONCETUNE_PORT"} == set()  # where `oncetune serve` listens, whoever it serves
+    # Where `oncetune serve` listens, whoever it serves, and where the other commands ask.
+    assert ours - known(service) - {"ONCETUNE_PORT", "ONCETUNE_URL"} == set()
 
 
 @pytest.mark.parametrize("service", KINDS)
@@ -179,3 +180,16 @@ def test_the_password_of_the_database_is_only_ever_a_reference(mode):
         host = "db.example.com" if mode == "host" else "oncetune-postgres"
         assert read["DATABASE_URL"]["value"] == f"postgresql://{host}:5432/oncetune"
         assert read["PGPASSWORD"]["valueFrom"] == {"secretKeyRef": {"name": "oncetune-postgres", "key": "password"}}
+
+
+@pytest.mark.parametrize(("together", "pods"), [(False, ("trigger", "status")), (True, ("api",))])
+def test_the_command_line_in_a_pod_finds_trigger_and_status_untold(together, pods):
+    found = objects(profile("minikube", together=together, trigger={"service": {"port": 80}}))
+    for pod in pods:
+        told = environment(found, pod)
+        for url, service, port in zip(
+            told["ONCETUNE_URL"]["value"].split(","), ("trigger", "status"), (80, 8080), strict=True
+        ):
+            assert url == f"http://oncetune-{service}:{port}"
+            assert named(found, "Service", f"oncetune-{service}")["spec"]["ports"][0]["port"] == port
+        assert "DPO_GATEWAY_SHARED_SECRET" in told, "what it signs with"

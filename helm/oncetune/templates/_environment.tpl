@@ -66,6 +66,9 @@
 {{- include "oncetune.trainerEnv" . }}
 {{- else }}
 {{- $keys := $values.gateway.secretKeys }}
+{{- /* `kubectl exec deploy/oncetune-status -- oncetune runs list` needs to be told nothing. */}}
+- name: ONCETUNE_URL
+  value: {{ include "oncetune.url" .root }}
 - name: DPO_GATEWAY_SHARED_SECRET
   valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret | quote }}, key: {{ $keys.sharedSecret | quote }}}}
 - name: DPO_GATEWAY_SHARED_SECRET_PREVIOUS

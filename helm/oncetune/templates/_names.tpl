@@ -95,3 +95,9 @@ annotations:
 {{- define "oncetune.endingSeconds" -}}
 {{- add 15 (include "oncetune.seconds" .Values.dapr.blockShutdownDuration) .Values.dapr.gracefulShutdownSeconds -}}
 {{- end -}}
+
+{{/* Where the command line finds trigger and status from inside. */}}
+{{- define "oncetune.url" -}}
+{{- $fullname := include "oncetune.fullname" . -}}
+http://{{ $fullname }}-trigger:{{ .Values.trigger.service.port }},http://{{ $fullname }}-status:{{ .Values.status.service.port }}
+{{- end -}}

@@ -101,6 +101,11 @@ def _reason(error: Exception) -> str:
     if not isinstance(error, httpx.ConnectError):
         return type(error).__name__
     cause: BaseException = error
-    while deeper := cause.__cause__ or cause.__context__:  # anyio's own sentence is the same for every cause
+    while deeper := _below(cause):
         cause = deeper
     return f"no connection: {cause}"[:300]
+
+
+def _below(error: BaseException) -> BaseException | None:
+    """What caused it: anyio's own sentence is the same for every cause, and for all addresses of a name."""
+    return error.exceptions[-1] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
