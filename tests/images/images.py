@@ -29,7 +29,7 @@ def image_of(kind: str) -> str:
 def missing_images() -> list[str]:
     """What the tests of this folder need and this machine has not."""
     absent = [image_of(kind) for kind in KINDS if not is_offered(image_of(kind))]
-    return absent if find_daprd(os.environ) else [*absent, "daprd (make daprd)"]
+    return absent if find_daprd(os.environ) else [*absent, "daprd"]
 
 
 def tested_here() -> bool:

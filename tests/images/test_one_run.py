@@ -1,6 +1,7 @@
 """Migration, trigger, status, trainer and their sidecars, all of them containers: one signed run to its end."""
 
 import json
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -10,14 +11,15 @@ from typing import Any
 import httpx
 import pytest
 from docker.types import Mount
+from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from oncetune.cli.client import Client
 from oncetune.local.sidecar import find_components, find_daprd
 from tests.brokers.containers import IMAGES as BROKERS
 from tests.containers import find_image
-from tests.deadline import eventually
 from tests.images.pods import Ended, Process, ended, served, sidecar
 from tests.postgres import IMAGE as POSTGRES
 from tests.serving import SECRET
@@ -66,9 +68,12 @@ class Deployment:
 def deployment(
     services_image: str, trainer_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    daprd, components = find_daprd({}), find_components()
+    daprd, components = find_daprd(os.environ), find_components()
     assert daprd and components
-    toy = Mount("/models/toy", str(shared_toy_model(tmp_path_factory)), type="bind", read_only=True)
+    model = shared_toy_model(tmp_path_factory)
+    for file in model.iterdir():
+        file.chmod(0o644)  # its weights were for their owner only, who is nobody in the container
+    toy = Mount("/models/toy", str(model), type="bind", read_only=True)
     of_sidecars = {**TOKENS, "ONCETUNE_REDIS_HOST": "redis:6379", "ONCETUNE_REDIS_PASSWORD": PASSWORD}
     with ExitStack() as stack:
         network = stack.enter_context(Network())
@@ -93,14 +98,11 @@ def _start_ground(stack: ExitStack, network: Network) -> None:
     """Postgres and the broker, as `postgres` and `redis` in the network."""
     postgres, redis = find_image(*POSTGRES), find_image(*BROKERS["redis"])
     assert postgres and redis
-    commands = {
-        "postgres": (postgres, "postgres -c fsync=off", ["pg_isready", "-h", "127.0.0.1"]),
-        "redis": (redis, f"redis-server --requirepass {PASSWORD}", ["redis-cli", "-a", PASSWORD, "ping"]),
-    }
-    for name, (image, command, ready) in commands.items():
-        one = DockerContainer(image, network=network, network_aliases=[name], env={"POSTGRES_PASSWORD": PASSWORD})
-        stack.enter_context(one.with_command(command))
-        eventually(lambda one=one, ready=ready: one.exec(ready).exit_code == 0, seconds=60, every=0.2)
+    one = PostgresContainer(postgres, username="postgres", password=PASSWORD, dbname="postgres", driver=None)
+    stack.enter_context(one.with_network(network).with_network_aliases("postgres"))
+    other = DockerContainer(redis, network=network, network_aliases=["redis"])
+    other.with_command(f"redis-server --requirepass {PASSWORD}")
+    stack.enter_context(other.waiting_for(LogMessageWaitStrategy("Ready to accept connections")))
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def test_the_migration_ends_well_and_whoever_waits_for_it_too(deployment, servic
 
 
 def test_a_signed_request_that_is_repeated_becomes_one_run_and_one_adapter(deployment, run):
-    assert (run.status, run.again) == ("completed", run.run_id)
+    assert (run.status, run.again) == ("completed", run.run_id), str(run.trail["events"][-1])
     found = deployment.processes["trainer"].container.exec(["sh", "-c", ADAPTERS]).output.decode().split()
     assert found == [f"{DATA}/artifacts/{run.run_id}/1/adapter/adapter_model.safetensors"]
 
