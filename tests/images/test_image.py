@@ -98,5 +98,6 @@ def test_the_services_have_no_pytorch_and_fit_into_200_megabytes(services_image,
 
 
 def test_the_trainer_has_pytorch_for_gpus_and_for_none(trainer_image):
-    said = ended(trainer_image, "-c", "import torch; print(torch.version.cuda, torch.ones(2).sum())", entrypoint="python")
+    code = "import torch; print(torch.version.cuda, torch.ones(2).sum())"
+    said = ended(trainer_image, "-c", code, entrypoint="python")
     assert re.fullmatch(r"\d+\.\d+ tensor\(2\.\)\n", said.out), said.err
