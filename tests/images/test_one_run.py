@@ -20,11 +20,12 @@ from oncetune.cli.client import Client
 from oncetune.local.sidecar import find_components, find_daprd
 from tests.brokers.containers import IMAGES as BROKERS
 from tests.containers import find_image
+from tests.deadline import eventually
 from tests.images.pods import Ended, Process, ended, served, sidecar
 from tests.postgres import IMAGE as POSTGRES
 from tests.serving import SECRET
 from tests.stack import QUICK, ROWS, shared_toy_model, state_of, whole_trail
-from tests.telemetry.scraped import scrape
+from tests.telemetry.scraped import Scraped, scrape
 
 STEPS = 3
 DATA = "/var/lib/oncetune"  # as the chart mounts its volumes
@@ -142,13 +143,15 @@ def test_its_trail_has_no_gap(run):
     assert [events[place]["type"] for place in (0, 1, -1)] == ["run.requested", "run.started", "run.completed"]
 
 
+def scraped(process: Process) -> Scraped:
+    with httpx.Client(base_url=process.url, trust_env=False) as client:
+        return scrape(client)
+
+
 def test_its_events_came_through_the_sidecars_and_each_service_counted_what_it_did(deployment, run):
-    told = {}
-    for service, process in deployment.processes.items():
-        with httpx.Client(base_url=process.url, trust_env=False) as client:
-            told[service] = scrape(client)
+    told = {service: scraped(process) for service, process in deployment.processes.items()}
     assert told["status"].value("oncetune_runs_total", state="completed") == 1
-    assert told["status"].value("oncetune_outbox_pending") == 0
+    eventually(lambda: scraped(deployment.processes["status"]).value("oncetune_outbox_pending") == 0)
     heard = {"service": "trainer", "topic": "run.requested"}
     assert sum(value for (name, labels), value in told["trainer"].items() if heard.items() <= dict(labels).items()) > 0
     assert told["trainer"].value("oncetune_training_steps_total") == STEPS
