@@ -1,6 +1,8 @@
 # make demo    the whole job on this machine: install, train, show (DEMO=--delivery=direct: without a sidecar)
 # make test    the whole suite, on real parts     make lint    ruff, mypy, import walls
 # make bench   speed and memory    make bench-trigger   the highest rate that trigger keeps, and 500 slow callers
+# make images  both container images, and their sizes: BASE=, PREFIX=, TAG=, DOCKER=, ONLY=services
+# make test-image   PYTEST's tests on the Python and the packages of the services image
 # make minikube   a cluster on this machine with oncetune in it (k8s/README.md)
 # make daprd   build the Dapr sidecar    make lock    renew the hashed requirements
 
@@ -18,7 +20,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # The virtual environment is ours: without compiled files each training would compile PyTorch and friends for 9 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench bench-trigger chaos minikube daprd lock clean install development
+.PHONY: demo test lint bench bench-trigger chaos images test-image minikube daprd lock clean install development
 
 demo: install
 	@$(BIN)/oncetune demo $(DEMO)
@@ -31,6 +33,7 @@ lint: development
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint services/Dockerfile
 
 bench: development
 	$(BIN)/python -m tests.bench
@@ -44,6 +47,26 @@ SEED ?= 1
 CRASHES ?= 1
 chaos: development daprd
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) --crashes $(CRASHES) $(if $(PARTS),--parts $(PARTS))
+
+# Their names are those that the chart has for them: $(PREFIX)services:$(TAG). BASE: see services/Dockerfile.
+DOCKER ?= docker
+PREFIX ?= oncetune-
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+TAG ?= $(VERSION)
+ONLY ?= services trainer
+BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build --file services/Dockerfile $(if $(BASE),--build-arg BASE=$(BASE))
+REVISION = $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2> /dev/null)
+LABELS = --label org.opencontainers.image.version=$(VERSION) \
+	$(if $(REVISION),--label org.opencontainers.image.revision=$(REVISION))
+images:
+	@$(foreach image,$(ONLY),$(BUILD) --build-arg LOCK=$(image) $(LABELS) --tag $(PREFIX)$(image):$(TAG) . &&) true
+	@$(DOCKER) image ls --format '{{.Repository}}:{{.Tag}}  {{.Size}}' $(ONLY:%=--filter reference=$(PREFIX)%:$(TAG))
+
+# What needs neither PyTorch nor a checkout's programs; DOCKER_RUN: more options of `docker run`.
+test-image: PYTEST ?= -q tests/contracts tests/ledger tests/status
+test-image:
+	@$(BUILD) --target test --tag $(PREFIX)services-test:$(TAG) .
+	$(DOCKER) run --rm --init --volume "$(CURDIR)":/source:ro $(DOCKER_RUN) $(PREFIX)services-test:$(TAG) $(PYTEST)
 
 minikube:
 	@k8s/minikube.sh

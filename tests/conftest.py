@@ -19,6 +19,7 @@ from oncetune.migrations.upgrade import upgrade
 from oncetune.postgres import connect
 from tests.brokers.brokers import missing_brokers
 from tests.chaos.ground import missing_parts
+from tests.images.images import missing_images, tested_here
 from tests.postgres import TestServer, start_server
 
 TEMPLATE = f"oncetune_template_{os.getpid()}"
@@ -42,8 +43,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     chaos = [f"chaos: left out here: {', '.join(left_out)}"] if left_out else []
     absent = [f"{name} (needs an image or {needs})" for name, needs in missing_brokers().items()]
     brokers = [f"brokers: left out here: {', '.join(absent)}"] if absent else []
+    images = [] if tested_here() else [f"images: left out here: make images (missing: {', '.join(missing_images())})"]
     alerts = [] if shutil.which("promtool") else ["helm: left out here: alerts (needs promtool)"]
-    return [f"postgres: {server.kind}", *chaos, *brokers, *alerts] if server else []
+    return [f"postgres: {server.kind}", *chaos, *brokers, *images, *alerts] if server else []
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
-# Made here by ../shared/docker. No registry is asked for them: whoever took the name there would be run here.
-_MADE_HERE = "oncetune-test/"
+# Made here, by ../shared/docker or `make images`. No registry is asked for them: whoever took the name there would be
+# run here.
+_MADE_HERE = "oncetune-"
 
 
 def find_image(*wanted: str) -> str | None:

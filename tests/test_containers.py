@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.containers import find_image, is_offered
+from tests.images.images import image_of
 
 
 class Engine(BaseHTTPRequestHandler):
@@ -62,9 +63,10 @@ def test_a_look_at_what_could_be_tested_pulls_nothing(asked):
     assert [one for one in asked if one.startswith("POST")] == []
 
 
-def test_no_registry_is_asked_for_an_image_that_this_machine_makes_itself(asked):
-    assert not is_offered("oncetune-test/redis:valkey9")
-    assert find_image("oncetune-test/redis:valkey9") is None
+@pytest.mark.parametrize("image", ["oncetune-test/redis:valkey9", image_of("services")])
+def test_no_registry_is_asked_for_an_image_that_this_machine_makes_itself(asked, image):
+    assert not is_offered(image)
+    assert find_image(image) is None
     assert [one for one in asked if "/distribution/" in one or one.startswith("POST")] == []
     assert find_image("redis:8") is None
     assert [one for one in asked if one.startswith("POST") and "fromImage=redis" in one]

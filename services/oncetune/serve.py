@@ -46,10 +46,7 @@ class BadService(ValueError):
 
 def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
     """The app of these services, which shall listen on `port`. Settings are read when it starts, not before."""
-    if not names or set(names) - set(SERVICES) or len(set(names)) != len(names):
-        raise BadService(f"choose from {', '.join(SERVICES)}")
-    if "trainer" in names and len(names) > 1:
-        raise BadService("serve the trainer in a process of its own")
+    _check_names(names)
     modules = [SERVICES[name] for name in names]
 
     @asynccontextmanager
@@ -88,6 +85,13 @@ def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
     app.add_middleware(CarryTrace, untraced=_untraced)
     app.add_middleware(MeasureHttp, service=app.state.telemetry.name)
     return app
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    if not names or set(names) - set(SERVICES) or len(set(names)) != len(names):
+        raise BadService(f"choose from {', '.join(SERVICES)}")
+    if "trainer" in names and len(names) > 1:
+        raise BadService("serve the trainer in a process of its own")
 
 
 def _untraced(path: str) -> bool:
@@ -139,6 +143,7 @@ def require_schema(names: tuple[str, ...]) -> None:
 
 def serve(names: tuple[str, ...], *, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; returns after every loop has ended. Raises BadService."""
+    _check_names(names)
     configure_logs("+".join(names))
     set_export_defaults(app_id(names))
     app = create_app(names, port=port)

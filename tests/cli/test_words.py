@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ def test_help_tells_the_exit_codes(oncetune: Oncetune) -> None:
         "130  Ctrl-C",
     ):
         assert line in told.stdout
+
+
+def test_version_tells_that_of_the_installed_package(oncetune: Oncetune) -> None:
+    told = oncetune("--version")
+    assert (told.returncode, told.stdout) == (0, f"oncetune {version('oncetune')}\n")
 
 
 def test_the_door_loads_nothing_heavy() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from typer.core import TyperGroup
 from oncetune.cli import dead_letters, runs
 from oncetune.cli.exits import TABLE, Exit, Failure
 from oncetune.cli.options import Data, Delivery, Json, Url, User
-from oncetune.cli.output import tell
+from oncetune.cli.output import put, tell
 
 
 class _Doors(TyperGroup):
@@ -42,6 +43,21 @@ app = typer.Typer(
 )
 app.add_typer(runs.app, name="runs")
 app.add_typer(dead_letters.app, name="dead-letters")
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        put(f"oncetune {version('oncetune')}")
+        raise typer.Exit(Exit.OK)
+
+
+@app.callback()
+def _before_any_command(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

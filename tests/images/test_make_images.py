@@ -1,0 +1,28 @@
+"""`make images`, without an engine: what it would run."""
+
+import re
+import subprocess
+
+from tests.helm.chart import CHART, ROOT, read
+from tests.images.images import KINDS, image_of
+
+
+def would_run(*words: str) -> str:
+    return subprocess.run(["make", "-n", "images", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_images_have_the_names_that_the_chart_and_these_tests_have_for_them():
+    values, version = read(CHART / "values.yaml"), read(CHART / "Chart.yaml")["appVersion"]
+    wanted = [f"{one['repository']}:{version}" for one in (values["image"], values["trainer"]["image"])]
+    assert re.findall(r"--tag (\S+)", would_run()) == wanted == [image_of(kind) for kind in KINDS]
+
+
+def test_each_is_built_from_the_lock_of_its_name_and_with_the_base_that_is_given():
+    assert re.findall(r"--build-arg (\S+)", would_run()) == ["LOCK=services", "LOCK=trainer"]
+    assert re.findall(r"--build-arg (\S+)", would_run("BASE=a:b", "ONLY=trainer")) == ["BASE=a:b", "LOCK=trainer"]
+    for kind in KINDS:
+        assert (ROOT / "services" / "requirements" / f"{kind}.txt").exists()
+
+
+def test_the_version_in_their_labels_is_that_of_the_sources():
+    assert set(re.findall(r"image\.version=(\S+)", would_run())) == {image_of("services").partition(":")[2]}
