@@ -1,6 +1,7 @@
 # make demo    the whole job on this machine: install, train, show (DEMO=--delivery=direct: without a sidecar)
 # make test    the whole suite, on real parts     make lint    ruff, mypy, import walls
 # make bench   speed and memory    make bench-trigger   the highest rate that trigger keeps, and 500 slow callers
+# make brokers   the table of what each broker promises, from a run on the real ones (components/README.md)
 # make minikube   a cluster on this machine with oncetune in it (k8s/README.md)
 # make daprd   build the Dapr sidecar    make lock    renew the hashed requirements
 
@@ -18,7 +19,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # The virtual environment is ours: without compiled files each training would compile PyTorch and friends for 9 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench bench-trigger chaos minikube daprd lock clean install development
+.PHONY: demo test lint bench bench-trigger chaos brokers minikube daprd lock clean install development
 
 demo: install
 	@$(BIN)/oncetune demo $(DEMO)
@@ -44,6 +45,9 @@ SEED ?= 1
 CRASHES ?= 1
 chaos: development daprd
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) --crashes $(CRASHES) $(if $(PARTS),--parts $(PARTS))
+
+brokers: development daprd
+	$(BIN)/python -m tests.brokers $(PYTEST)
 
 minikube:
 	@k8s/minikube.sh
