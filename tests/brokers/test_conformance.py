@@ -13,7 +13,7 @@ import pytest
 
 from oncetune.contracts.topics import RUN_LIFECYCLE, RUN_REQUESTED
 from oncetune.dapr import Reply
-from tests.brokers.table import HEALED, KEPT, LATE
+from tests.brokers.table import HEALED, KEPT, LATE, cell
 from tests.brokers.way import Way
 from tests.deadline import eventually
 from tests.status.given import delivery_counts, journalled, progress_event, requested_event, rows
@@ -140,9 +140,13 @@ def only_what_failed_comes_again(
 
 
 @promise("published while the application was away")
-def test_what_is_published_while_the_application_is_away_waits_for_it(way: Way, word: str):
+def test_what_is_published_while_the_application_is_away_waits_for_it_and_nothing_old_comes_again(way: Way, word: str):
+    old = progress_event()
+    way.publish(old)
+    way.arrives(old)
     with way.without_app(), at_risk(way, word):
         way.start_app()
+    assert way.watch.delivered[old["id"]] == 1
 
 
 @promise("in delivery when the application died", KEPT, LATE)
@@ -186,17 +190,12 @@ def test_a_publisher_hears_that_the_broker_is_away_and_deliveries_go_on_when_it_
 
 
 @promise("on its way when the broker lost its data", HEALED)
-def test_what_a_broker_loses_with_its_data_is_published_again(way: Way, word: str):
-    with way.without_app(), at_risk(way, word):
-        way.broker.kill()
-        way.broker.wipe()
-        way.broker.start()
-        way.start_app()
-
-
 @promise("published before anybody subscribed", KEPT, HEALED)
-def test_what_is_published_before_anybody_subscribed_is_not_missed(way: Way, word: str):
-    with way.without_app():
+def test_what_a_broker_loses_with_its_data_is_published_again_and_what_comes_before_a_subscriber_is_not_missed(
+    way: Way, word: str
+):
+    lost = cell("on its way when the broker lost its data", way.broker.name)
+    with way.without_app(), at_risk(way, lost):
         way.broker.kill()
         way.broker.wipe()
         way.broker.start()
