@@ -3,6 +3,7 @@
 # make bench   speed and memory    make bench-trigger   the highest rate that trigger keeps, and 500 slow callers
 # make images  both container images, and their sizes: BASE=, PREFIX=, TAG=, DOCKER=, ONLY=services
 # make test-image   PYTEST's tests on the Python and the packages of the services image
+# make brokers   the table of what each broker promises, from a run on the real ones (components/README.md)
 # make minikube   a cluster on this machine with oncetune in it (k8s/README.md)
 # make daprd   build the Dapr sidecar    make lock    renew the hashed requirements
 
@@ -20,7 +21,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # The virtual environment is ours: without compiled files each training would compile PyTorch and friends for 9 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench bench-trigger chaos images test-image minikube daprd lock clean install development
+.PHONY: demo test lint bench bench-trigger chaos brokers images test-image minikube daprd lock clean install development
 
 demo: install
 	@$(BIN)/oncetune demo $(DEMO)
@@ -67,6 +68,9 @@ test-image: PYTEST ?= -q tests/contracts tests/ledger tests/status
 test-image:
 	@$(BUILD) --target test --tag $(PREFIX)services-test:$(TAG) .
 	$(DOCKER) run --rm --init --volume "$(CURDIR)":/source:ro $(DOCKER_RUN) $(PREFIX)services-test:$(TAG) $(PYTEST)
+
+brokers: development daprd
+	$(BIN)/python -m tests.brokers $(PYTEST)
 
 minikube:
 	@k8s/minikube.sh

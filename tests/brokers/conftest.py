@@ -1,4 +1,7 @@
-"""One way through each broker for the whole session: the tests of one broker run together."""
+"""One way through each broker for the whole session: the tests of one broker run together.
+
+`@pytest.mark.promise(promise, *words)`: the test shows this promise of the table to be what one of these words says.
+"""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,6 +12,7 @@ from sqlalchemy import make_url
 
 from oncetune.local.sidecar import SidecarPorts
 from tests.brokers.brokers import brokers_here, make_broker
+from tests.brokers.table import KEPT, cell
 from tests.brokers.way import Way
 from tests.dapr.event_path import DAPR_TOKEN, free_ports
 
@@ -42,3 +46,20 @@ def way(
         finally:
             way.close()
             administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "promise(promise, *words): a row of the table, and the words the test can show")
+
+
+@pytest.fixture(autouse=True)
+def word(request: pytest.FixtureRequest) -> str:
+    """What the table says of this test's promise (the nearest, of two); a report tells it of each."""
+    words = []
+    for mark in request.node.iter_markers("promise"):
+        promise, *shown = mark.args
+        broker = request.node.callspec.params["way"]
+        words.append(cell(promise, broker))
+        request.node.user_properties.append(("promise", (promise, broker, words[-1])))
+        assert words[-1] in (shown or [KEPT]), f"no test shows {promise!r} to be {words[-1]!r}"
+    return next(iter(words), "")

@@ -21,7 +21,7 @@ from oncetune.contracts.topics import RUN_LIFECYCLE
 from oncetune.dapr import NotPublished, sidecar_publisher
 from oncetune.ledger.outbox import Pace
 from oncetune.local.preflight import answers
-from oncetune.local.sidecar import HOST, SidecarPorts, daprd_command, find_components, find_daprd
+from oncetune.local.sidecar import BROKERS, HOST, SidecarPorts, daprd_command, find_components, find_daprd
 from oncetune.postgres import connect
 from oncetune.serve import create_app
 from oncetune.trigger.relay import relay
@@ -37,20 +37,33 @@ DEADLINE = timedelta(seconds=5)
 PACE = Pace(deadline=DEADLINE, backoff=timedelta(seconds=0.5), max_backoff=timedelta(seconds=2))
 AWAY = "App entered un-healthy status"  # what a sidecar logs when it stops delivering
 TOGETHER = ("trigger", "status")  # may publish and subscribe
-# A failing delivery is given up after some seven seconds instead of twenty, and a missing application noticed after
-# three instead of fifteen: the same order.
-QUICK = {"maxInterval": "1s", "--app-health-probe-interval": "1", "--app-health-probe-timeout": "900"}
+# A failing delivery is given up after some seven seconds instead of twenty, a missing application noticed after three
+# instead of fifteen, and what nobody answered comes back after fifteen instead of three hundred: the same order.
+QUICK = {"--app-health-probe-interval": "1", "--app-health-probe-timeout": "900"}
+QUICK_RETRIES = {"maxInterval": "1s"}
+QUICK_BROKER = {"processingTimeout": "15s", "redeliverInterval": "1s", "backOff": "15s"}
 
 
 def components_of(broker: str, folder: Path) -> Path:
-    """The files of components/ for this broker as they are, but for QUICK."""
+    """The files of components/ as they are, but for what is quick here."""
     given = find_components()
     assert given
     shutil.copytree(given, folder, ignore=shutil.ignore_patterns("daprd"))
-    resiliency = yaml.safe_load((folder / "resiliency.yaml").read_text())
-    resiliency["spec"]["policies"]["retries"]["delivery"]["maxInterval"] = QUICK["maxInterval"]
-    (folder / "resiliency.yaml").write_text(yaml.safe_dump(resiliency))
+    with edited(folder / "resiliency.yaml") as resiliency:
+        resiliency["spec"]["policies"]["retries"]["delivery"] |= QUICK_RETRIES
+    with edited(folder / BROKERS / broker / "pubsub.yaml") as component:
+        for setting in component["spec"]["metadata"]:
+            if setting["name"] in QUICK_BROKER:
+                setting["value"] = QUICK_BROKER[setting["name"]]
     return folder
+
+
+@contextmanager
+def edited(file: Path) -> Iterator[dict[str, Any]]:
+    """A file of Dapr's, written again with what is changed inside."""
+    document = yaml.safe_load(file.read_text())
+    yield document
+    file.write_text(yaml.safe_dump(document))
 
 
 def sidecar_command(broker: str, components: Path, ports: SidecarPorts) -> tuple[str, ...]:
@@ -128,6 +141,26 @@ class Way:
             self._sidecar.kill()
             self._sidecar.wait()
         self.watch.held.clear()
+
+    def stop_sidecar(self) -> None:
+        """Politely: it gives back what it has, and leaves its group."""
+        if self._sidecar:
+            self._sidecar.terminate()
+            self._sidecar.wait(30)
+
+    @contextmanager
+    def in_bulk(self) -> Iterator[None]:
+        """Inside, `run.lifecycle` is a bulk subscription, as an operator may make it."""
+        file = self.components / "subscriptions.yaml"
+        given = file.read_text()
+        with edited(file) as subscription:
+            subscription["spec"]["bulkSubscribe"] = {"enabled": True, "maxMessagesCount": 20, "maxAwaitDurationMs": 100}
+        self.stop_sidecar()
+        self.start_sidecar()
+        yield
+        file.write_text(given)
+        self.stop_sidecar()
+        self.start_sidecar()
 
     def told(self, words: str) -> int:
         """How often the sidecar's log says so."""

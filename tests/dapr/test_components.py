@@ -96,7 +96,7 @@ def test_a_message_is_not_redelivered_while_its_delivery_is_still_being_tried():
     policies = load("resiliency")["spec"]["policies"]
     retry, timeout = policies["retries"]["delivery"], seconds(policies["timeouts"]["delivery"])
     longest = (retry["maxRetries"] + 1) * timeout + retry["maxRetries"] * 1.5 * seconds(retry["maxInterval"])
-    for broker, name in (("redis", "processingTimeout"), ("jetstream", "ackWait")):
+    for broker, name in (("redis", "processingTimeout"), ("jetstream", "backOff")):
         metadata = load(f"brokers/{broker}/pubsub")["spec"]["metadata"]
         (patience,) = (entry["value"] for entry in metadata if entry["name"] == name)
         assert longest < seconds(patience)
