@@ -215,6 +215,19 @@ def test_the_script_for_trying_makes_exactly_the_secrets_that_are_read():
     assert set(made) == secrets_read(objects(profile("minikube")))
 
 
+def test_the_readmes_commands_make_exactly_the_secrets_that_its_install_reads():
+    readme = (CHART.parents[1] / "k8s" / "README.md").read_text()
+    made = re.findall(r"create secret generic (\S+) --from-literal=([\w-]+)=", readme)
+    assert set(made) == secrets_read(objects(profile("external")))
+
+
+def test_every_deployment_that_the_readme_names_is_there():
+    readme = (CHART.parents[1] / "k8s" / "README.md").read_text()
+    named = set(re.findall(r"\bdeployment/([\w-]+)", readme))
+    assert named
+    assert named <= {one["metadata"]["name"] for one in of_kind(objects(profile("external")), "Deployment")}
+
+
 def test_the_migration_is_another_job_when_its_pod_is_another_and_the_same_when_not():
     def job(**more: Any) -> str:
         (one,) = of_kind(objects(profile("external", **more)), "Job")
