@@ -1,6 +1,7 @@
 """Wrong values are refused with a sentence, and the schema knows exactly the values that there are."""
 
 import json
+import subprocess
 from typing import Any
 
 import helm_python
@@ -148,6 +149,13 @@ def test_a_warning_stands_in_the_notes_where_it_applies_and_only_there(warning, 
     assert warning not in notes()
     commands = [line for line in notes(**more).splitlines() if line.startswith("  ")]
     assert [line.split()[0] for line in commands][0::2] == ["helm", "kubectl"] and len(commands) == 3
+
+
+def test_every_command_of_the_notes_is_one_for_a_shell():
+    ways: list[dict[str, Any]] = [{}, {"gateway": {"httpRoute": {"enabled": False}}}]
+    for way in ways:
+        commands = "\n".join(line for line in notes(**way).splitlines() if line.startswith("  "))
+        subprocess.run(["sh", "-n"], input=commands, text=True, check=True, timeout=10)
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
