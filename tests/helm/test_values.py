@@ -55,6 +55,23 @@ REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
     ),
     ({"trigger": {"autoscaling": {"enabled": True, "minReplicas": 9}}}, "trigger.autoscaling: minReplicas is more"),
     ({"trainer": {"keda": {"enabled": True, "minReplicas": 2}}}, "trainer.keda: minReplicas is more than maxReplicas"),
+    (
+        {"postgres": {"parameters": "sslmode=verify-full", "database": "runs"}},
+        "postgres: without postgres.host the Secret's uri is the whole address; database, parameters would be ignored",
+    ),
+    ({"postgres": {"mode": "bundled", "host": "db.data"}}, "postgres.host: would be ignored by postgres.mode=bundled"),
+    (
+        {"broker": {"bundled": {"enabled": True}}},
+        "broker.env.ONCETUNE_REDIS_HOST: the sidecars would go there, and nobody to the bundled",
+    ),
+    (
+        {"broker": {"metadata": [{"name": "clientKey", "value": "-----BEGIN"}]}},
+        "broker.metadata clientKey: a secret would be read in the open",
+    ),
+    (
+        {"broker": {"metadata": [{"name": "natsURL", "value": "nats://a:b@nats:4222"}]}},
+        "broker.metadata natsURL: a secret would be read in the open",
+    ),
     ({"tests": {"baseModel": "smollm2-135m"}}, "tests.baseModel: smollm2-135m is none of"),
     ({"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 64}}}, "1Gi has no room for ten requests"),
     ({"networkPolicy": {"enabled": True}}, "networkPolicy.metrics: name the pods of Prometheus"),
@@ -132,7 +149,10 @@ def test_the_notes_warn_of_what_the_values_ask_of_the_operator():
 
 WARNINGS: list[tuple[str, dict[str, Any]]] = [
     ("The bundled Postgres is for trying", {"postgres": {"mode": "bundled"}}),
-    ("The bundled broker is for trying", {"broker": {"bundled": {"enabled": True}}}),
+    (
+        "The bundled broker is for trying",
+        {"broker": {"bundled": {"enabled": True}, "env": {"ONCETUNE_REDIS_HOST": None}}},
+    ),
     ("Nothing leads in from outside", {"gateway": {"httpRoute": {"enabled": False}}}),
     (
         "The ingress speaks plain HTTP",
