@@ -237,6 +237,16 @@ def test_the_migration_is_another_job_when_its_pod_is_another_and_the_same_when_
     assert len({job(), job(image={"tag": "2.0.0"}), job(migrations={"existingSecret": "another"})}) == 3
 
 
+def test_every_pod_of_ours_can_be_sent_to_nodes_that_keep_others_out():
+    nodes = {"nodeSelector": {"pool": "ours"}, "tolerations": [{"key": "ours", "operator": "Exists"}]}
+    sent = dict.fromkeys(("trigger", "status", "trainer", "migrations"), nodes)
+    gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    for name, pod in pods(objects(profile("external", **sent))):
+        spec = pod["spec"]
+        assert spec["nodeSelector"] == nodes["nodeSelector"], name
+        assert [one for one in spec["tolerations"] if one != gpu] == nodes["tolerations"], name
+
+
 def test_every_service_waits_for_its_schema_by_its_own_image_and_the_job_does_not(found):
     for one in of_kind(found, "Deployment"):
         (wait,) = one["spec"]["template"]["spec"]["initContainers"]
