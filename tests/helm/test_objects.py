@@ -175,9 +175,11 @@ def test_no_image_is_the_newest_one_whichever_that_is(found):
     assert all(re.search(r":[\w.-]+$|@sha256:", image) and not image.endswith(":latest") for image in images)
 
 
-def test_a_registry_and_a_digest_stand_in_every_image_of_ours():
+@pytest.mark.parametrize("registry", ["registry.example.com/ml", "registry.example.com/ml/"])
+def test_a_registry_and_a_digest_stand_in_every_image_of_ours(registry):
     digest = "sha256:" + "0" * 64
-    found = objects(profile("external", image={"digest": digest}, trainer={"image": {"tag": "1.2"}}))
+    more = {"global": {"imageRegistry": registry}, "trainer": {"image": {"tag": "1.2"}}}
+    found = objects(profile("external", image={"digest": digest}, **more))
     images = {one["image"] for _, pod in pods(found) for one in containers(pod)}
     assert images == {
         f"registry.example.com/ml/oncetune-services@{digest}",
