@@ -1,6 +1,7 @@
 #!/bin/sh
 # `make minikube`: a cluster on this machine, Dapr, the namespace, the Secrets, and oncetune in it. Safe to repeat.
-# CPUS, MEMORY and DISK say how large; SKAFFOLD_FLAGS are given to skaffold (--profile gpu).
+# CPUS, MEMORY and DISK say how large; MINIKUBE_FLAGS are given to its start (--gpus all), SKAFFOLD_FLAGS to skaffold
+# (--profile gpu).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,8 +14,9 @@ if [ -n "$missing" ]; then
   exit 1
 fi
 
+# shellcheck disable=SC2086
 minikube status > /dev/null 2>&1 \
-  || minikube start --cpus "${CPUS:-4}" --memory "${MEMORY:-10g}" --disk-size "${DISK:-60g}" --addons ingress
+  || minikube start --cpus "${CPUS:-4}" --memory "${MEMORY:-10g}" --disk-size "${DISK:-60g}" --addons ingress ${MINIKUBE_FLAGS:-}
 kubectl config use-context minikube > /dev/null
 k8s/dapr.sh
 kubectl apply --filename k8s/namespace.yaml

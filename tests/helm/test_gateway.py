@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from oncetune.status.dead_letter_routes import dead_letter_routes
@@ -12,6 +13,7 @@ from oncetune.trigger.routes import routes as trigger_routes
 from oncetune.trigger.settings import TriggerSettings
 from tests.helm.chart import Object, named, objects, of_kind, profile
 
+DESCRIPTION = str(FastAPI().openapi_url)  # where `oncetune doctor` looks whether it may ask for a dry run
 ROUTERS = {"oncetune-trigger": (trigger_routes,), "oncetune-status": (status_routes, dead_letter_routes)}
 REQUESTS = [
     (method, re.sub(r"\{\w+\}", "0199f3ab", route.path), service)
@@ -20,7 +22,7 @@ REQUESTS = [
     for route in router.routes
     if isinstance(route, APIRoute)
     for method in sorted(route.methods)
-] + [("GET", "/health", "oncetune-trigger")]
+] + [("GET", "/health", "oncetune-trigger"), ("GET", DESCRIPTION, "oncetune-trigger")]
 ROOMY = {"limits": {"memory": "4Gi"}}
 CLOSED = ["/live", "/ready", "/metrics", "/dapr/subscribe", "/events/run-requested", "/events/dead/run-requested"]
 
@@ -61,7 +63,7 @@ def ingress(controller: str) -> list[Object]:
 def test_every_path_of_an_ingress_is_absolute_or_an_api_server_refuses_it(controller):
     rules = [rule for one in of_kind(ingress(controller), "Ingress") for rule in one["spec"]["rules"]]
     paths = [path["path"] for rule in rules for path in rule["http"]["paths"]]
-    assert len(paths) == 5
+    assert len(paths) == 6
     assert all(path.startswith("/") for path in paths), paths
 
 

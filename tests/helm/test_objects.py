@@ -175,9 +175,11 @@ def test_no_image_is_the_newest_one_whichever_that_is(found):
     assert all(re.search(r":[\w.-]+$|@sha256:", image) and not image.endswith(":latest") for image in images)
 
 
-def test_a_registry_and_a_digest_stand_in_every_image_of_ours():
+@pytest.mark.parametrize("registry", ["registry.example.com/ml", "registry.example.com/ml/"])
+def test_a_registry_and_a_digest_stand_in_every_image_of_ours(registry):
     digest = "sha256:" + "0" * 64
-    found = objects(profile("external", image={"digest": digest}, trainer={"image": {"tag": "1.2"}}))
+    more = {"global": {"imageRegistry": registry}, "trainer": {"image": {"tag": "1.2"}}}
+    found = objects(profile("external", image={"digest": digest}, **more))
     images = {one["image"] for _, pod in pods(found) for one in containers(pod)}
     assert images == {
         f"registry.example.com/ml/oncetune-services@{digest}",
@@ -215,6 +217,19 @@ def test_the_script_for_trying_makes_exactly_the_secrets_that_are_read():
     assert set(made) == secrets_read(objects(profile("minikube")))
 
 
+def test_the_readmes_commands_make_exactly_the_secrets_that_its_install_reads():
+    readme = (CHART.parents[1] / "k8s" / "README.md").read_text()
+    made = re.findall(r"create secret generic (\S+) --from-literal=([\w-]+)=", readme)
+    assert set(made) == secrets_read(objects(profile("external")))
+
+
+def test_every_deployment_that_the_readme_names_is_there():
+    readme = (CHART.parents[1] / "k8s" / "README.md").read_text()
+    named = set(re.findall(r"\bdeployment/([\w-]+)", readme))
+    assert named
+    assert named <= {one["metadata"]["name"] for one in of_kind(objects(profile("external")), "Deployment")}
+
+
 def test_the_migration_is_another_job_when_its_pod_is_another_and_the_same_when_not():
     def job(**more: Any) -> str:
         (one,) = of_kind(objects(profile("external", **more)), "Job")
@@ -222,6 +237,16 @@ def test_the_migration_is_another_job_when_its_pod_is_another_and_the_same_when_
 
     assert job() == job(trigger={"replicas": 5})
     assert len({job(), job(image={"tag": "2.0.0"}), job(migrations={"existingSecret": "another"})}) == 3
+
+
+def test_every_pod_of_ours_can_be_sent_to_nodes_that_keep_others_out():
+    nodes = {"nodeSelector": {"pool": "ours"}, "tolerations": [{"key": "ours", "operator": "Exists"}]}
+    sent = dict.fromkeys(("trigger", "status", "trainer", "migrations"), nodes)
+    gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    for name, pod in pods(objects(profile("external", **sent))):
+        spec = pod["spec"]
+        assert spec["nodeSelector"] == nodes["nodeSelector"], name
+        assert [one for one in spec["tolerations"] if one != gpu] == nodes["tolerations"], name
 
 
 def test_every_service_waits_for_its_schema_by_its_own_image_and_the_job_does_not(found):

@@ -87,6 +87,26 @@ def test_make_minikube_without_its_programs_says_which_are_missing(tmp_path: Pat
     assert ended.stderr.startswith("Not on this machine: minikube kubectl helm dapr skaffold docker.")
 
 
+def test_make_minikube_with_a_gpu_asks_both_minikube_and_skaffold_for_it(tmp_path: Path):
+    said = tmp_path / "said"
+    for program in ("minikube", "kubectl", "helm", "dapr", "skaffold", "docker"):
+        stub = tmp_path / program
+        stub.write_text(f'#!/bin/sh\necho {program} "$@" >> {said}\n[ "{program} $1" != "minikube status" ]\n')
+        stub.chmod(0o755)
+    more = {"MINIKUBE_FLAGS": "--gpus all", "SKAFFOLD_FLAGS": "--profile gpu"}
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **more}
+    subprocess.run(
+        ["sh", ROOT / "k8s" / "minikube.sh"], env=environment, check=True, timeout=20, stdout=subprocess.DEVNULL
+    )
+    steps = said.read_text().splitlines()
+    (start,) = [step for step in steps if step.startswith("minikube start ")]
+    assert start.endswith("--addons ingress --gpus all")
+    assert steps[-2:] == [
+        "skaffold run --profile gpu",
+        "helm test oncetune --namespace oncetune --logs --timeout 20m",
+    ]
+
+
 def test_every_file_that_the_readmes_name_is_there():
     for readme in (ROOT / "k8s" / "README.md", CHART / "README.md"):
         named = re.findall(r"\b(?:k8s|helm|components|services|tests)/[\w./-]*\w", readme.read_text())

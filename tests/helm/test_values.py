@@ -1,6 +1,7 @@
 """Wrong values are refused with a sentence, and the schema knows exactly the values that there are."""
 
 import json
+import subprocess
 from typing import Any
 
 import helm_python
@@ -54,6 +55,23 @@ REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
     ),
     ({"trigger": {"autoscaling": {"enabled": True, "minReplicas": 9}}}, "trigger.autoscaling: minReplicas is more"),
     ({"trainer": {"keda": {"enabled": True, "minReplicas": 2}}}, "trainer.keda: minReplicas is more than maxReplicas"),
+    (
+        {"postgres": {"parameters": "sslmode=verify-full", "database": "runs"}},
+        "postgres: without postgres.host the Secret's uri is the whole address; database, parameters would be ignored",
+    ),
+    ({"postgres": {"mode": "bundled", "host": "db.data"}}, "postgres.host: would be ignored by postgres.mode=bundled"),
+    (
+        {"broker": {"bundled": {"enabled": True}}},
+        "broker.env.ONCETUNE_REDIS_HOST: the sidecars would go there, and nobody to the bundled",
+    ),
+    (
+        {"broker": {"metadata": [{"name": "clientKey", "value": "-----BEGIN"}]}},
+        "broker.metadata clientKey: a secret would be read in the open",
+    ),
+    (
+        {"broker": {"metadata": [{"name": "natsURL", "value": "nats://a:b@nats:4222"}]}},
+        "broker.metadata natsURL: a secret would be read in the open",
+    ),
     ({"tests": {"baseModel": "smollm2-135m"}}, "tests.baseModel: smollm2-135m is none of"),
     ({"trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 64}}}, "1Gi has no room for ten requests"),
     ({"networkPolicy": {"enabled": True}}, "networkPolicy.metrics: name the pods of Prometheus"),
@@ -131,7 +149,10 @@ def test_the_notes_warn_of_what_the_values_ask_of_the_operator():
 
 WARNINGS: list[tuple[str, dict[str, Any]]] = [
     ("The bundled Postgres is for trying", {"postgres": {"mode": "bundled"}}),
-    ("The bundled broker is for trying", {"broker": {"bundled": {"enabled": True}}}),
+    (
+        "The bundled broker is for trying",
+        {"broker": {"bundled": {"enabled": True}, "env": {"ONCETUNE_REDIS_HOST": None}}},
+    ),
     ("Nothing leads in from outside", {"gateway": {"httpRoute": {"enabled": False}}}),
     (
         "The ingress speaks plain HTTP",
@@ -148,6 +169,13 @@ def test_a_warning_stands_in_the_notes_where_it_applies_and_only_there(warning, 
     assert warning not in notes()
     commands = [line for line in notes(**more).splitlines() if line.startswith("  ")]
     assert [line.split()[0] for line in commands][0::2] == ["helm", "kubectl"] and len(commands) == 3
+
+
+def test_every_command_of_the_notes_is_one_for_a_shell():
+    ways: list[dict[str, Any]] = [{}, {"gateway": {"httpRoute": {"enabled": False}}}]
+    for way in ways:
+        commands = "\n".join(line for line in notes(**way).splitlines() if line.startswith("  "))
+        subprocess.run(["sh", "-n"], input=commands, text=True, check=True, timeout=10)
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,18 +7,27 @@
 {{- if not $v.postgres.existingSecret }}
 {{- $key := eq $v.postgres.mode "bundled" | ternary $v.postgres.secretKeys.password $v.postgres.secretKeys.uri }}
 {{- $wrong = append $wrong (printf "postgres.existingSecret: name the Secret with the key %s (kubectl create secret generic oncetune-postgres --from-literal=%s=...), or try postgres.mode=bundled" $key $key) }}{{ end -}}
+{{- if eq $v.postgres.mode "bundled" }}
+{{- if $v.postgres.host }}{{ $wrong = append $wrong "postgres.host: would be ignored by postgres.mode=bundled; leave one of them out" }}{{ end }}
+{{- else if not $v.postgres.host }}
+{{- $ignored := list }}
+{{- $default := (.Files.Get "defaults.yaml" | fromYaml).postgres }}
+{{- range $name := list "database" "parameters" }}{{ if ne (get $v.postgres $name) (get $default $name) }}{{ $ignored = append $ignored $name }}{{ end }}{{ end }}
+{{- with $ignored }}{{ $wrong = append $wrong (printf "postgres: without postgres.host the Secret's uri is the whole address; %s would be ignored: write them into the uri, or give the host" (join ", " .)) }}{{ end }}
+{{- end -}}
 {{- range $name := list "apiTokenSecret" "appTokenSecret" }}
 {{- if not (get $v.dapr $name) }}{{ $wrong = append $wrong (printf "dapr.%s: name the Secret with the key token (kubectl create secret generic oncetune-dapr-%s --from-literal=token=...)" $name ($name | trimSuffix "TokenSecret")) }}{{ end }}
 {{- end -}}
 {{- if and (eq $v.dapr.apiTokenSecret $v.dapr.appTokenSecret) $v.dapr.apiTokenSecret }}{{ $wrong = append $wrong "dapr.appTokenSecret: use another Secret than dapr.apiTokenSecret, or each side could play the other" }}{{ end -}}
 {{- if and $v.broker.bundled.enabled (ne $v.broker.type "redis") }}{{ $wrong = append $wrong (printf "broker.bundled: the bundled broker speaks the Redis API; broker.type=%s needs a broker of yours" $v.broker.type) }}{{ end -}}
+{{- if and $v.broker.bundled.enabled (get $v.broker.env "ONCETUNE_REDIS_HOST") }}{{ $wrong = append $wrong "broker.env.ONCETUNE_REDIS_HOST: the sidecars would go there, and nobody to the bundled broker; leave it or broker.bundled.enabled out" }}{{ end -}}
 {{- if and (or $v.broker.secretEnv $v.broker.bundled.enabled) (not $v.broker.existingSecret) }}{{ $wrong = append $wrong "broker.existingSecret: name the Secret that broker.secretEnv and broker.bundled read (kubectl create secret generic oncetune-broker --from-literal=password=...)" }}{{ end -}}
 {{- if not (.Files.Glob (printf "components/brokers/%s/*.yaml" $v.broker.type)) }}{{ $wrong = append $wrong (printf "broker.type: this chart has no component file for %s" $v.broker.type) }}{{ end -}}
 {{- range $name, $value := $v.broker.env }}
 {{- if and $value (or (regexMatch "PASSWORD|TOKEN|SECRET" $name) (contains "@" $value)) }}{{ $wrong = append $wrong (printf "broker.env.%s: a secret would be read in the open there; put it into broker.existingSecret and its key into broker.secretEnv" $name) }}{{ end }}
 {{- end -}}
 {{- range $v.broker.metadata }}
-{{- if and .value (regexMatch "(?i)password|token$|secret|saslPassword|connectionString" .name) }}{{ $wrong = append $wrong (printf "broker.metadata %s: a secret would be read in the open there; name a variable (envRef) of broker.secretEnv" .name) }}{{ end }}
+{{- if and .value (or (regexMatch "(?i)password|token$|secret|connectionString|client_?key$|seedKey|jwt" .name) (regexMatch "://[^/]*@" .value)) }}{{ $wrong = append $wrong (printf "broker.metadata %s: a secret would be read in the open there; name a variable (envRef) of broker.secretEnv" .name) }}{{ end }}
 {{- end -}}
 {{- $given := merge (include "oncetune.brokerEnv" . | fromYaml) $v.broker.secretEnv }}
 {{- range $document := include "oncetune.daprDocuments" . | fromYamlArray }}

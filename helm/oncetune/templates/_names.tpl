@@ -44,7 +44,7 @@ annotations:
 
 {{/* (dict "root" $ "image" .Values.image) */}}
 {{- define "oncetune.image" -}}
-{{- with .root.Values.global.imageRegistry }}{{ . }}/{{ end -}}
+{{- with .root.Values.global.imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{- .image.repository -}}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .root.Chart.AppVersion }}{{ end -}}
 {{- end -}}

@@ -30,13 +30,21 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Where a pod may run. */}}
-{{- define "oncetune.scheduling" -}}
-{{- $values := .values -}}
-{{- with $values.nodeSelector }}
+{{/* Which nodes a pod may run on: (dict "nodeSelector" … "tolerations" …) */}}
+{{- define "oncetune.nodes" -}}
+{{- with .nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Where a pod that serves may run. */}}
+{{- define "oncetune.scheduling" -}}
+{{- $values := .values -}}
 {{- $tolerations := $values.tolerations }}
 {{- if and $values.gpu (($values.gpu).enabled) }}
 {{- $tolerations = append $tolerations (dict "key" $values.gpu.resourceName "operator" "Exists" "effect" "NoSchedule") }}
@@ -48,10 +56,7 @@ resourceClaims:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
-{{- with $tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- include "oncetune.nodes" (dict "nodeSelector" $values.nodeSelector "tolerations" $tolerations) }}
 {{- with $values.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
