@@ -79,6 +79,7 @@ def _trial(kube: Kube, release: Release, folder: Path) -> Iterator[Trial]:
         sys.exit(f"The oracle wants to know of every run, and there is data: kubectl delete namespace {kube.namespace}")
     run(str(ROOT / "k8s/secrets.sh"), kube.namespace)
     with gateway(kube, folder / "traefik.log") as url, ClientJournal(folder / "client.jsonl") as journal:
+        before = kube.everything()
         _tell("installed, every pod is ready", lambda: _installed(release))
         serves(url)
         toy = make_toy_model(folder / "toy")
@@ -95,6 +96,7 @@ def _trial(kube: Kube, release: Release, folder: Path) -> Iterator[Trial]:
             artifacts=artifacts,
             journal=journal,
             log=folder / "client.jsonl",
+            before=before,
         )
 
 

@@ -41,6 +41,12 @@ class Kube:
         listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self("apply", "--filename", "-", stdin=json.dumps(listed))
 
+    def everything(self) -> frozenset[tuple[str, str]]:
+        """Kind and name of each object of the namespace, but for what Kubernetes itself tells of them."""
+        kinds = self("api-resources", "--verbs=list", "--namespaced", "--output=name").split()
+        told = [kind for kind in kinds if not kind.startswith(("events", "endpoint", "leases"))]
+        return frozenset((one["kind"], one["metadata"]["name"]) for one in self.get(",".join(told))["items"])
+
     def pods(self, component: str) -> Sequence[Object]:
         """Those of a service that are to stay, the oldest first."""
         found = self.get("pods", "--selector", f"app.kubernetes.io/component={component}")["items"]

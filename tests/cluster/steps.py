@@ -2,8 +2,7 @@
 
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 from tests.cluster.gateway import serves
@@ -176,23 +175,18 @@ def an_uninstall_leaves_nothing_but_the_data(trial: Trial) -> str:
     runs = len(trial.get("/runs?limit=100")["runs"])
     trial.release.uninstall()
     trial.kube("delete", "pod", "--selector", "app.kubernetes.io/component=test")  # Helm never takes a test away
-    left: Counter[str] = eventually(lambda: _left(trial), seconds=120, every=1)
-    assert set(left) <= {"PersistentVolumeClaim"}, left
+    left = eventually(lambda: _claims_left(trial), seconds=120, every=1)
     trial.release.upgrade()
     serves(trial.url)
     assert len(trial.get("/runs?limit=100")["runs"]) == runs
     trial.release.uninstall()
-    return f"{left['PersistentVolumeClaim']} claims left; installed again, {runs} runs are there"
+    return f"{len(left)} claims left and nothing else; installed again, {runs} runs are there"
 
 
-def _left(trial: Trial) -> Counter[str] | None:
-    """How many objects of each kind are of the release; None while some still go."""
-    kinds = trial.kube("api-resources", "--verbs=list", "--namespaced", "--output=name").split()
-    kinds = [kind for kind in kinds if not kind.startswith(("events", "endpoints"))]
-    found = trial.kube.get(",".join(kinds), "--selector", "app.kubernetes.io/part-of=oncetune")["items"]
-    if any(one["kind"] == "Pod" or "deletionTimestamp" in one["metadata"] for one in found):
-        return None
-    return Counter(one["kind"] for one in found)
+def _claims_left(trial: Trial) -> Collection[str] | None:
+    """The claims that were not there before the install; None as long as anything else is there that was not."""
+    left = trial.kube.everything() - trial.before
+    return [name for _, name in left] if {kind for kind, _ in left} == {"PersistentVolumeClaim"} else None
 
 
 STEPS: tuple[Step, ...] = (

@@ -30,7 +30,8 @@ SERVICES = ("trigger", "status", "trainer")
 
 @dataclass(frozen=True)
 class Trial:
-    """`url`: where the gateway comes in. Everything that is asked for is written to `log` by `journal`."""
+    """`url`: where the gateway comes in. Everything that is asked for is written to `log` by `journal`. `before`: what the
+    namespace had before the install."""
 
     kube: Kube
     release: Release
@@ -40,6 +41,7 @@ class Trial:
     artifacts: Path
     journal: ClientJournal
     log: Path
+    before: frozenset[tuple[str, str]]
 
     def client(self, **how: Any) -> Any:
         return client_of(self.url, self.secret, self.journal, **how)
