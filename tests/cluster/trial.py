@@ -30,8 +30,10 @@ SERVICES = ("trigger", "status", "trainer")
 
 @dataclass(frozen=True)
 class Trial:
-    """`url`: where the gateway comes in. Everything that is asked for is written to `log` by `journal`. `before`: what the
-    namespace had before the install."""
+    """`url`: where the gateway comes in. `before`: what the namespace had before the install.
+
+    Everything that is asked for is written to `log` by `journal`.
+    """
 
     kube: Kube
     release: Release
