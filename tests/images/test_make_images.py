@@ -1,5 +1,6 @@
 """`make images`, without an engine: what it would run."""
 
+import os
 import re
 import subprocess
 
@@ -8,7 +9,9 @@ from tests.images.images import KINDS, image_of
 
 
 def would_run(*words: str) -> str:
-    return subprocess.run(["make", "-n", "images", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    nothing_else = {"PATH": os.environ["PATH"]}  # make reads BASE, TAG and the like from there, and .ci/run exports BASE
+    command = ["make", "-n", "images", *words]
+    return subprocess.run(command, cwd=ROOT, env=nothing_else, capture_output=True, text=True, check=True).stdout
 
 
 def test_the_images_have_the_names_that_the_chart_and_these_tests_have_for_them():
