@@ -64,7 +64,7 @@ images:
 	@$(DOCKER) image ls --format '{{.Repository}}:{{.Tag}}  {{.Size}}' $(ONLY:%=--filter reference=$(PREFIX)%:$(TAG))
 
 # What needs neither PyTorch nor a checkout's programs; DOCKER_RUN: more options of `docker run`.
-test-image: PYTEST ?= -q tests/contracts tests/ledger tests/status
+test-image: PYTEST ?= -q tests/contracts tests/datasets tests/gateway tests/ledger tests/status tests/trigger
 test-image:
 	@$(BUILD) --target test --tag $(PREFIX)services-test:$(TAG) .
 	$(DOCKER) run --rm --init --volume "$(CURDIR)":/source:ro $(DOCKER_RUN) $(PREFIX)services-test:$(TAG) $(PYTEST)

@@ -41,12 +41,17 @@ def _engine() -> Iterator[docker.DockerClient | None]:
         yield None  # there is no engine
         return
     try:
-        client.ping()
-        yield client
-    except DockerException:
-        yield None
+        yield client if _answers(client) else None
     finally:
         client.close()
+
+
+def _answers(client: docker.DockerClient) -> bool:
+    try:
+        client.ping()
+    except DockerException:
+        return False
+    return True
 
 
 def _listens(path: str) -> bool:

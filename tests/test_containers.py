@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from docker.errors import APIError
 
 from tests.containers import find_image, is_offered
 from tests.images.images import image_of
@@ -22,6 +23,8 @@ class Engine(BaseHTTPRequestHandler):
             self._answer(200, {"ApiVersion": "1.41"})
         elif "/distribution/" in self.path:
             self._answer(200, {"Descriptor": {"digest": "sha256:0"}, "Platforms": []})
+        elif "/images/on-a-broken-disk" in self.path:
+            self._answer(500, {"message": "input/output error"})
         else:
             self._answer(200 if self.path.endswith("/_ping") else 404, {"message": "No such image"})
 
@@ -70,3 +73,8 @@ def test_no_registry_is_asked_for_an_image_that_this_machine_makes_itself(asked,
     assert [one for one in asked if "/distribution/" in one or one.startswith("POST")] == []
     assert find_image("redis:8") is None
     assert [one for one in asked if one.startswith("POST") and "fromImage=redis" in one]
+
+
+def test_an_engine_that_fails_is_told_in_its_own_words(asked):
+    with pytest.raises(APIError, match="input/output error"):
+        is_offered("on-a-broken-disk:1")

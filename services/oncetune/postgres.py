@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy import Engine, TextClause, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session
@@ -24,8 +24,14 @@ _OF_SERVER = {f"tcp_{name}": value for name, value in _KEEPALIVE.items()} | _UNA
 
 
 def sqlalchemy_url(database_url: str) -> str:
-    """`postgresql://…` as its users write it, with the driver's name that SQLAlchemy wants."""
-    return make_url(database_url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    """`postgresql://…` as its users write it, with the driver's name that SQLAlchemy wants. Raises ArgumentError."""
+    try:
+        url = make_url(database_url)
+    except ValueError as error:
+        raise ArgumentError("the port of this URL is no number") from error
+    if not url.drivername.startswith("postgres"):
+        raise ArgumentError("this URL is of another database than Postgres")
+    return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 def connect(

@@ -15,9 +15,10 @@ import uvicorn
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from pydantic import ValidationError
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import ArgumentError, ProgrammingError
 
 from oncetune import health, scrape
 from oncetune.contracts.topics import app_id
@@ -38,6 +39,8 @@ from oncetune.trigger import main as trigger
 SERVICES = {"trigger": trigger, "status": status, "trainer": trainer}
 # Neither counted into the crowd nor traced: the sidecar bounds its deliveries, and an event brings its own trace.
 _NO_CALLER = (*DELIVERY_PATHS, *health.PATHS, scrape.PATH)
+_NO_POSTGRES = "DATABASE_URL is not a Postgres URL; it looks like postgresql://user:password@host:5432/database"
+_NO_SCHEMA = "the database has no tables of oncetune yet; run `oncetune migrate` as the database's owner"
 
 
 class BadService(ValueError):
@@ -123,19 +126,25 @@ def check_settings(names: tuple[str, ...]) -> None:
 def require_schema(names: tuple[str, ...]) -> None:
     """Raise BadService when the database answers and its schema is none of ours, or that of an older version.
 
-    One that is away is waited for later; a newer version's will do, since migrations only widen.
+    And when DATABASE_URL is no URL of a Postgres. One that is away is waited for later; a newer version's schema will
+    do, since migrations only widen.
     """
-    engine = connect(SERVICES[names[0]].SETTINGS[0]().database_url, role=None, pool_size=0)
+    try:
+        engine = connect(SERVICES[names[0]].SETTINGS[0]().database_url, role=None, pool_size=0)
+    except ArgumentError as error:
+        raise BadService(_NO_POSTGRES) from error
     try:
         with engine.connect() as connection:
             known = connection.execute(text("SELECT FROM pg_namespace WHERE nspname = 'ledger'")).one_or_none()
             found = revision.found(connection) if known is not None else None
     except DATABASE_AWAY:
         return
-    except ProgrammingError:  # its version is not for this login to read: it has tables, then
-        return
+    except ProgrammingError as error:
+        if isinstance(error.orig, InsufficientPrivilege):  # it has tables, then; their version is not ours to read
+            return
+        raise BadService(_NO_SCHEMA if isinstance(error.orig, UndefinedTable) else _NO_POSTGRES) from error
     if known is None:
-        raise BadService("the database has no tables of oncetune yet; run `oncetune migrate` as the database's owner")
+        raise BadService(_NO_SCHEMA)
     if found is None or found < revision.needed():
         needs = f"the database's schema is at {found}, {revision.needed()} is needed"
         raise BadService(f"{needs}; run `oncetune migrate` as the database's owner")

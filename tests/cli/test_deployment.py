@@ -56,6 +56,25 @@ def test_a_database_without_tables_is_told_at_the_start_with_what_to_do(oncetune
     assert "run `oncetune migrate`" in told.stderr
 
 
+@pytest.mark.parametrize("url", ["u:hush", "postgresql://u:hush@h:port/db", "mysql://u:hush@h/db"])
+@pytest.mark.parametrize("command", [("serve", "status"), ("migrate",), ("migrate", "--wait")], ids=" ".join)
+def test_what_is_no_url_of_a_postgres_is_told_in_one_line_without_its_password(oncetune, command, url):
+    settings = {"DATABASE_URL": url, "DPO_GATEWAY_SHARED_SECRET": "a-secret-of-the-test", "APP_API_TOKEN": "token"}
+    told = oncetune(*command, **settings)
+    assert told.returncode == 2
+    assert "DATABASE_URL is not a Postgres URL" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert "hush" not in told.stderr
+
+
+def test_an_option_that_no_postgres_has_is_told_at_the_start(oncetune, empty):
+    settings = {"DPO_GATEWAY_SHARED_SECRET": "a-secret-of-the-test", "APP_API_TOKEN": "token"}
+    wrong = make_url(empty).update_query_dict({"nosuch": "1"}).render_as_string(hide_password=False)
+    told = oncetune("serve", "status", "--port", "8099", DATABASE_URL=wrong, **settings)
+    assert told.returncode == 2
+    assert "DATABASE_URL is not a Postgres URL" in told.stderr
+
+
 def test_the_schema_of_an_older_version_is_told_at_the_start_with_both_numbers(oncetune, empty):
     assert needed() == head()
     to(empty, "0002")

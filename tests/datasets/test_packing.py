@@ -40,6 +40,15 @@ def test_what_is_unpacked_is_canonical_jsonl_one_pair_a_line():
     assert all(list(json.loads(line)) == ["chosen", "prompt", "rejected"] for line in lines)
 
 
+def test_many_rows_are_packed_as_if_they_were_one_piece():
+    pairs = [PreferencePair(prompt=f"{number} ü" * 20, chosen="x", rejected="y") for number in range(2000)]
+    lines = [json.dumps(pair.model_dump(mode="json"), ensure_ascii=False, sort_keys=True) + "\n" for pair in pairs]
+    whole = "".join(lines).encode()
+    packed = pack_rows(iter(pairs))
+    assert (packed.sha256, packed.row_count) == (hashlib.sha256(whole).hexdigest(), len(pairs))
+    assert (packed.byte_count, unpack_rows(packed.chunks, sha256=packed.sha256)) == (len(whole), whole)
+
+
 def test_no_chunk_is_larger_than_1_mib_and_only_the_last_is_smaller():
     noise = random.Random(1).randbytes(1_500_000).hex()
     packed = pack_rows([PreferencePair(prompt=noise, chosen="x", rejected="y")])
