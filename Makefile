@@ -1,7 +1,8 @@
 # make demo    the whole job on this machine: install, train, show (DEMO=--delivery=direct: without a sidecar)
 # make test    the whole suite, on real parts     make lint    ruff, mypy, import walls
 # make bench   speed and memory    make bench-trigger   the highest rate that trigger keeps, and 500 slow callers
-# make images  both container images, and their sizes: BASE=, PREFIX=, TAG=, DOCKER=, ONLY=services
+# make images  both container images, and their sizes: BASE=, PREFIX=, TAG=, DOCKER=, ONLY=services. Where they are,
+#              `make test` tries them, too, and fails when they are older than the sources.
 # make test-image   PYTEST's tests on the Python and the packages of the services image
 # make brokers   the table of what each broker promises, from a run on the real ones (components/README.md)
 # make minikube   a cluster on this machine with oncetune in it (k8s/README.md)

@@ -17,9 +17,12 @@ class Seen:
 
     def __init__(self) -> None:
         self.cells: dict[str, dict[str, str]] = {promise: {} for promise in promises()}
+        self.kinds: dict[str, str] = {}  # of each broker: which package it was, or which container
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for name, value in report.user_properties:
+            if name == "broker":
+                self.kinds.update([value])
             if name == "promise" and (report.when == "call" or report.failed):
                 promise, broker, word = value
                 failed = report.failed or self.cells[promise].get(broker) == "FAILED"
@@ -30,7 +33,8 @@ def main() -> int:
     """Run the tests, print the table, return pytest's exit code."""
     seen, began = Seen(), time.monotonic()
     code = pytest.main(["-q", "--durations=10", str(Path(__file__).parent), *sys.argv[1:]], plugins=[seen])
-    print(f"\n{written(seen.cells)}\n\n{time.monotonic() - began:.0f} s")
+    brokers = "; ".join(f"{name}: {kind}" for name, kind in seen.kinds.items())
+    print(f"\n{written(seen.cells)}\n\n{brokers}\n{time.monotonic() - began:.0f} s")
     return int(code)
 
 

@@ -60,6 +60,7 @@ def word(request: pytest.FixtureRequest) -> str:
         promise, *shown = mark.args
         broker = request.node.callspec.params["way"]
         words.append(cell(promise, broker))
+        request.node.user_properties.append(("broker", (broker, request.getfixturevalue("way").broker.runner.kind)))
         request.node.user_properties.append(("promise", (promise, broker, words[-1])))
         assert words[-1] in (shown or [KEPT]), f"no test shows {promise!r} to be {words[-1]!r}"
     return next(iter(words), "")
