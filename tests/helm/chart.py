@@ -15,6 +15,7 @@ from oncetune.contracts.topics import app_id
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "oncetune"
 COMPONENTS = ROOT / "components"
+OLDEST, NEWEST = "1.29", "1.37"  # Kubernetes
 # What a user may give with --values, one on top of the other.
 PROFILES = {
     "minikube": ("minikube",),

@@ -7,8 +7,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.helm.chart import Object, chart, named, objects, profile
-from tests.helm.test_objects import CUSTOM, OLDEST
+from tests.helm.chart import OLDEST, Object, chart, named, objects, profile
+from tests.helm.test_objects import CUSTOM
 
 NUMBERS: dict[str, Any] = {
     "global": {"imagePullSecrets": ["7"]},
