@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 version=$(sed -n 's|.*github.com/dapr/dapr v\([0-9.]*\).*|\1|p' components/daprd/go.mod)
 if dapr status --kubernetes 2> /dev/null | grep -q dapr-sidecar-injector; then
-  echo "Dapr is there already"
+  echo "Dapr is there already. Pod Security refuses our pods if it was installed without sidecarDropALLCapabilities=true."
   exit 0
 fi
 dapr init --kubernetes --wait --timeout 600 --runtime-version "$version" \
