@@ -105,12 +105,18 @@ def test_what_fails_for_good_is_tried_nine_times_and_goes_to_the_dead_letters(wa
     assert not way.journalled(event)
 
 
-@promise("of many at once only what failed comes again")
-def test_of_many_at_once_only_what_failed_comes_again_and_no_neighbour_is_lost(way: Way):
+def forty_of_which_two_fail(way: Way) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
+    """The events, the one of them that comes again twice, and the one that becomes a dead letter."""
     events = [progress_event(position=number) for number in range(1, 41)]
     again, dropped = events[7], events[13]
     way.watch.answer(again["id"], [Reply.RETRY] * 2)
     way.watch.answer(dropped["id"], [Reply.DROP])
+    return events, again, dropped
+
+
+@promise("of many at once only what failed comes again")
+def test_of_many_at_once_only_what_failed_comes_again_and_no_neighbour_is_lost(way: Way):
+    events, again, dropped = forty_of_which_two_fail(way)
     for event in events:
         way.publish(event)
     only_what_failed_comes_again(way, events, again=again, dropped=dropped)
@@ -118,10 +124,7 @@ def test_of_many_at_once_only_what_failed_comes_again_and_no_neighbour_is_lost(w
 
 @promise("of a bulk only what failed comes again")
 def test_of_a_bulk_that_failed_in_part_only_what_failed_comes_again(way: Way):
-    events = [progress_event(position=number) for number in range(1, 41)]
-    again, dropped = events[7], events[13]
-    way.watch.answer(again["id"], [Reply.RETRY] * 2)
-    way.watch.answer(dropped["id"], [Reply.DROP])
+    events, again, dropped = forty_of_which_two_fail(way)
     with way.in_bulk():
         for event in events:
             way.publish(event)
