@@ -103,7 +103,7 @@ class MeasureHttp:
 
         try:
             await self._app(scope, receive, note)
-        except Exception:
+        except Exception:  # counted, and left to whoever answers it
             status = "500"
             raise
         finally:
