@@ -77,6 +77,7 @@ def test_a_reader_ignores_what_a_later_writer_adds(path):
 def test_an_event_without_one_of_its_fields_is_readable_for_the_journal_and_for_nobody_else(path):
     document = json.loads(path.read_text())
     optional = {"loss", "reward_margin", "reward_accuracy", "resumed_from_step"}
+    optional |= {"dataset_sha256", "dataset_rows", "dataset_url", "parent_run_id"}
     for field in set(document["data"]) - optional - {"position"}:
         less = {**document, "data": {name: value for name, value in document["data"].items() if name != field}}
         envelope = open_envelope(less)

@@ -22,11 +22,15 @@ RANGES = [  # field, both edges (allowed), values just outside
     ("lora_dropout", (0, 0.999), (-0.001, 1)),
     ("max_dropped_share", (0, 1), (-0.001, 1.001)),
     ("seed", (0, 2**31 - 1), (-1, 2**31)),
+    ("held_out_share", (0, 0.5), (-0.001, 0.501)),
+    ("held_out_max_rows", (1, 10_000), (0, 10_001)),
+    ("samples", (0, 32), (-1, 33)),
+    ("early_stop", (True, False), (0, "yes", None)),
     ("lr_scheduler", ("linear", "constant", "cosine"), ("polynomial", "")),
     ("loss_type", (["sigmoid"], ["hinge", "ipo", "robust", "sft"]), ([], ["sigmoid"] * 2, ["unknown"], "sigmoid")),
     ("loss_weights", ([0, 100], None), ([1], [1, 1, 1], [-0.1, 1], [1, 100.1], [])),
 ]
-FLOATS = ("beta", "learning_rate", "max_grad_norm", "lora_dropout", "max_dropped_share")
+FLOATS = ("beta", "learning_rate", "max_grad_norm", "lora_dropout", "max_dropped_share", "held_out_share")
 
 
 def test_every_knob_has_its_range_here():
@@ -58,7 +62,8 @@ def test_a_knob_takes_only_a_finite_number(field, value):
         {"dataset_sha256": "A" * 64},
         {"dataset_sha256": "a" * 63},
         {"algo": "ppo"},
-        {"recipe_version": 2},
+        {"recipe_version": 3},
+        {"quality_gate": "on"},
         {"unknown": 1},
         {"hyperparameters": {"unknown": 1}},
         {"hyperparameters": {"epochs": "1"}},
@@ -81,3 +86,10 @@ def test_a_recipe_survives_the_ledger_s_json():
     )
     assert TrainingRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
     assert TrainingRecipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.29, 100), (0.58, 50), (0.7, 90), (0.2, 5)])
+def test_exactly_the_allowed_share_of_rows_may_be_left_out_and_not_one_more(share, rows):
+    allowed, most = Hyperparameters(max_dropped_share=share), round(share * rows)
+    assert allowed.may_leave_out(most, rows)
+    assert not allowed.may_leave_out(most + 1, rows)

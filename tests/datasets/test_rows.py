@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncetune.contracts.preferences import PreferencePair
-from oncetune.datasets.rows import FIELDS, BadRow, validate_rows
+from oncetune.datasets.refusal import BadRow
+from oncetune.datasets.rows import FIELDS, validate_rows
 from tests.contracts.json_values import JSON
 
 GOOD = {"prompt": "What is 1 + 1?", "chosen": "Two.", "rejected": "Three."}
@@ -56,18 +57,18 @@ WRONG_ROWS = [
 def test_a_wrong_field_is_named_with_its_row(field, value, sentence):
     with pytest.raises(BadRow) as refusal:
         list(validate_rows([GOOD, {**GOOD, field: value}, GOOD]))
-    assert str(refusal.value) == "row 1: " + sentence.format(field)
+    assert str(refusal.value) == "dataset_inline[1]: " + sentence.format(field)
 
 
 @pytest.mark.parametrize(("row", "sentence"), WRONG_ROWS, ids=lambda value: repr(value)[:40])
 def test_a_row_of_another_shape_is_named(row, sentence):
     with pytest.raises(BadRow) as refusal:
         list(validate_rows([GOOD, GOOD, row]))
-    assert str(refusal.value) == f"row 2: {sentence}"
+    assert str(refusal.value) == f"dataset_inline[2]: {sentence}"
 
 
 def test_the_first_of_several_wrong_rows_is_named():
-    with pytest.raises(BadRow, match=r"^row 1: chosen is empty"):
+    with pytest.raises(BadRow, match=r"^dataset_inline\[1\]: chosen is empty"):
         list(validate_rows([GOOD, {**GOOD, "chosen": ""}, 7]))
 
 
@@ -100,7 +101,7 @@ def test_whatever_comes_is_either_a_pair_or_named(row):
         [pair] = validate_rows([row])
     except BadRow as refusal:
         named = str(refusal)
-        assert named.startswith(tuple(f"row 0: {field}" for field in FIELDS))
+        assert named.startswith(tuple(f"dataset_inline[0]: {field}" for field in FIELDS))
     else:
         assert isinstance(pair, PreferencePair)
         assert pair.model_dump(mode="json") == row

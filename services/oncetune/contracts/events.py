@@ -32,9 +32,23 @@ class RunRequested(_Fact):
     algo: str
     base_model: str
     recipe_version: int
-    dataset_sha256: str
-    dataset_rows: int
+    dataset_sha256: str | None = None  # None, with dataset_rows: of a URL, see RunDatasetStored
+    dataset_rows: int | None = None
+    dataset_url: str | None = None  # without user, query and fragment: they may hold a secret
+    parent_run_id: UUID | None = None  # the run that this one repeats
     hyperparameters: dict[str, JsonValue]
+
+
+class RunDatasetStored(_Fact):
+    """The dataset of a URL was fetched and kept: every attempt of the run trains on these bytes."""
+
+    type: Literal["run.dataset_stored"] = "run.dataset_stored"
+    attempt: int
+    dataset_sha256: str
+    dataset_set_sha256: str
+    dataset_rows: int
+    dataset_bytes: int
+    dataset_format: str
 
 
 class RunStarted(_Fact):
@@ -90,6 +104,14 @@ class RunCancelled(_Fact):
 
 
 RunEvent = (
-    RunRequested | RunStarted | RunProgress | RunRequeued | RunCancelRequested | RunCompleted | RunFailed | RunCancelled
+    RunRequested
+    | RunDatasetStored
+    | RunStarted
+    | RunProgress
+    | RunRequeued
+    | RunCancelRequested
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
 )
 run_event: TypeAdapter[RunEvent] = TypeAdapter(Annotated[RunEvent, Field(discriminator="type")])

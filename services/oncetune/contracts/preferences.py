@@ -1,9 +1,15 @@
 """One preference row, as text or as chat messages. Trigger validates it, training learns from it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+# As rows arrive: three texts, or turns; OpenAI's `input`, `preferred_output`, `non_preferred_output`; without prompt,
+# what chosen and rejected begin with is the prompt; mixed: rows of several formats.
+RowFormat = Literal["text", "messages", "openai", "shared_prefix"]
+DatasetFormat = RowFormat | Literal["mixed"]
 
 # The pattern is told to callers; trigger's own check names the row and the field.
 _NOT_BLANK = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
@@ -40,4 +46,6 @@ class PackedRows:
     sha256: str
     row_count: int
     byte_count: int  # of the JSONL
-    chunks: tuple[bytes, ...]
+    chunks: Iterable[bytes]  # a tuple, or read once from a file
+    set_sha256: str  # of the rows in any order, see datasets/fingerprint.py
+    format: DatasetFormat  # as the rows arrived

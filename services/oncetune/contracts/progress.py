@@ -24,14 +24,14 @@ def _finite(number: Any) -> Any:
     return None if isinstance(number, int | float) and not abs(number) <= _EXACT else number
 
 
-def _keepable(value: Any) -> Any:
+def keepable(value: Any) -> Any:
     """The same value as JSON that Postgres holds: U+0000 and lone surrogates become U+FFFD, numbers as `_finite`."""
     if isinstance(value, str):
         return _NOT_FOR_POSTGRES.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {_keepable(name): _keepable(member) for name, member in value.items()}
+        return {keepable(name): keepable(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_keepable(member) for member in value]
+        return [keepable(member) for member in value]
     return _finite(value)
 
 
@@ -47,7 +47,8 @@ class Progress(_Line):
     """Where the attempt is. Steps are optimizer steps; means are over the last logged step."""
 
     kind: Literal["progress"] = "progress"
-    phase: Literal["loading", "training", "saving"] = "training"
+    phase: Literal["fetching", "checking", "loading", "evaluating", "training", "sampling", "saving"] = "training"
+    part: int = 0  # of the phase within this step: batches that were evaluated or answered
     step: Annotated[Step, Field(ge=0)] = 0
     steps: Annotated[Step, Field(ge=0)] = 0
     loss: Measured = None
@@ -65,7 +66,7 @@ class Finished(_Line):
     """The adapter lies complete in FOLDER/adapter/ and was loaded once to prove that it loads."""
 
     kind: Literal["finished"] = "finished"
-    metrics: Annotated[dict[str, JsonValue], BeforeValidator(_keepable)]  # finite numbers and short words only
+    metrics: Annotated[dict[str, JsonValue], BeforeValidator(keepable)]  # finite numbers and short words only
 
 
 class Refused(_Line):
@@ -73,7 +74,7 @@ class Refused(_Line):
 
     kind: Literal["refused"] = "refused"
     code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-    message: Annotated[str, Field(max_length=2000), BeforeValidator(_keepable)]
+    message: Annotated[str, Field(max_length=2000), BeforeValidator(keepable)]
 
 
 ChildLine = Annotated[Progress | Finished | Refused, Field(discriminator="kind")]

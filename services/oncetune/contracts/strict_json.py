@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -15,6 +16,10 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 class UnreadableJson(ValueError):
     """These bytes are not JSON that this service keeps; the message says why and is safe to show."""
+
+
+class UnfinishedJson(UnreadableJson):
+    """No JSON as far as the text goes: it is malformed, or its end is missing."""
 
 
 def _once(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
@@ -64,26 +69,16 @@ def _values(document: JsonValue) -> Iterator[tuple[JsonValue, int]]:
             open_.pop()
 
 
-def parse(body: bytes) -> JsonValue:
-    """Parse UTF-8 JSON; raises UnreadableJson for anything that Postgres JSONB or a double cannot hold.
+_STRICTLY: dict[str, Any] = {
+    "object_pairs_hook": _once,
+    "parse_int": _integer,
+    "parse_float": _number,
+    "parse_constant": _constant,
+}
+_DECODER = json.JSONDecoder(**_STRICTLY)
 
-    Refused beyond RFC 8259: keys that stand twice, NaN and infinities, integers beyond 2^63, numbers beyond a
-    double, nesting beyond MAX_DEPTH, lone surrogates, U+0000.
-    """
-    try:
-        document: JsonValue = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_once,
-            parse_int=_integer,
-            parse_float=_number,
-            parse_constant=_constant,
-        )
-    except UnicodeDecodeError as error:
-        raise UnreadableJson(f"not UTF-8 at byte {error.start}") from error
-    except json.JSONDecodeError as error:
-        raise UnreadableJson(f"{error.msg} at line {error.lineno} column {error.colno}") from error
-    except RecursionError as error:
-        raise UnreadableJson(f"nested deeper than {MAX_DEPTH}") from error
+
+def _kept(document: JsonValue) -> JsonValue:
     for value, depth in _values(document):
         if depth > MAX_DEPTH:
             raise UnreadableJson(f"nested deeper than {MAX_DEPTH}")
@@ -93,3 +88,34 @@ def parse(body: bytes) -> JsonValue:
             if not value.isascii() and _LONE_SURROGATE.search(value):
                 raise UnreadableJson("a string holds a lone surrogate")
     return document
+
+
+def parse(body: bytes) -> JsonValue:
+    """Parse UTF-8 JSON; raises UnreadableJson for anything that Postgres JSONB or a double cannot hold.
+
+    Refused beyond RFC 8259: keys that stand twice, NaN and infinities, integers beyond 2^63, numbers beyond a
+    double, nesting beyond MAX_DEPTH, lone surrogates, U+0000.
+    """
+    try:
+        return _kept(json.loads(body.decode("utf-8"), **_STRICTLY))
+    except UnicodeDecodeError as error:
+        raise UnreadableJson(f"not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise UnreadableJson(f"{error.msg} at line {error.lineno} column {error.colno}") from error
+    except RecursionError as error:
+        raise UnreadableJson(f"nested deeper than {MAX_DEPTH}") from error
+
+
+def parse_at(text: str, start: int) -> tuple[JsonValue, int]:
+    """The object, array or string that begins at `start`, and the index after it; as strict as `parse`.
+
+    Raises UnfinishedJson where it is no JSON, or not all of it is there, and UnreadableJson for what more text would
+    not mend.
+    """
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+        return _kept(value), end
+    except json.JSONDecodeError as error:
+        raise UnfinishedJson(f"{error.msg} at character {error.pos - start + 1}") from error
+    except RecursionError as error:
+        raise UnreadableJson(f"nested deeper than {MAX_DEPTH}") from error

@@ -3,9 +3,19 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BufferedReader, BytesIO
+from pathlib import Path
+from typing import BinaryIO
 
-from oncetune.contracts.preferences import PackedRows, PreferencePair
+from oncetune.contracts.preferences import DatasetFormat, PackedRows, PreferencePair
+from oncetune.datasets.fingerprint import SetFingerprint
+from oncetune.datasets.reading import read_pairs
+from oncetune.datasets.refusal import BadRow
+from oncetune.datasets.rows import MAX_ROW_BYTES, TOO_LARGE
+from oncetune.datasets.survey import Survey
+from oncetune.datasets.whole_file import whole_file
 
 CHUNK_BYTES = 1024 * 1024
 _AT_ONCE_BYTES = 64 * 1024
@@ -15,31 +25,140 @@ class BrokenDataset(ValueError):
     """The stored chunks are not the dataset that their name promises."""
 
 
-def pack_rows(pairs: Iterable[PreferencePair]) -> PackedRows:
-    """Equal rows in equal order give equal bytes, and so the same name. Each pair is read once and not kept."""
-    digest, squeeze = hashlib.sha256(), zlib.compressobj(6)
-    packed, waiting = bytearray(), bytearray()
-    rows = size = 0
-    for pair in pairs:
-        waiting += json.dumps(pair.model_dump(mode="json"), ensure_ascii=False, sort_keys=True).encode() + b"\n"
-        rows += 1
+@dataclass(frozen=True)
+class PackedFile:
+    """A dataset as PackedRows describes it, whose zlib stream is a file: no memory grows with it."""
+
+    path: Path  # of the zlib stream
+    sha256: str
+    row_count: int
+    byte_count: int  # of the JSONL
+    set_sha256: str
+    format: DatasetFormat
+    notes: tuple[str, ...]  # sentences for a person, see Survey.notes
+
+    def chunks(self) -> Iterator[bytes]:
+        """The zlib stream in chunks of at most 1 MiB, from its beginning each time."""
+        with self.path.open("rb") as packed:
+            yield from iter(lambda: packed.read(CHUNK_BYTES), b"")
+
+
+class _Canonical:
+    """The canonical JSONL of some pairs and its zlib stream, written in one pass, and what they are named by.
+
+    `survey` is filled by the reader of `pairs`.
+    """
+
+    def __init__(
+        self, pairs: Iterable[PreferencePair], survey: Survey, jsonl: BinaryIO | None, packed: BinaryIO
+    ) -> None:
+        self._survey = survey
+        self.rows = self.bytes = 0
+        digest, fingerprint, squeeze = hashlib.sha256(), SetFingerprint(), zlib.compressobj(6)
+        for piece in _pieces(self._lines(pairs, fingerprint)):
+            digest.update(piece)
+            packed.write(squeeze.compress(piece))
+            if jsonl is not None:
+                jsonl.write(piece)
+            self.bytes += len(piece)
+        packed.write(squeeze.flush())
+        self.sha256, self.set_sha256 = digest.hexdigest(), fingerprint.hexdigest()
+
+    def _lines(self, pairs: Iterable[PreferencePair], fingerprint: SetFingerprint) -> Iterator[bytes]:
+        for pair in pairs:
+            line = canonical_json(pair)
+            if len(line) > MAX_ROW_BYTES:
+                raise BadRow(f"{self._survey.place}: {TOO_LARGE}")
+            fingerprint.add(line)
+            self.rows += 1
+            yield line + b"\n"
+
+
+def pack_rows(pairs: Iterable[PreferencePair], survey: Survey | None = None) -> PackedRows:
+    """Equal rows in equal order give equal bytes, and so the same name. Each pair is read once and not kept.
+
+    `survey` is what the reader of `pairs` fills; without one the pairs arrived as they are.
+    """
+    if survey is None:
+        survey = Survey()
+        pairs = survey.watch(pairs)
+    packed = BytesIO()
+    canonical = _Canonical(pairs, survey, None, packed)
+    packed.seek(0)
+    return PackedRows(
+        sha256=canonical.sha256,
+        row_count=canonical.rows,
+        byte_count=canonical.bytes,
+        chunks=tuple(iter(lambda: packed.read(CHUNK_BYTES), b"")),
+        set_sha256=canonical.set_sha256,
+        format=survey.format,
+    )
+
+
+def pack_file(source: Path, canonical: Path, packed: Path) -> PackedFile:
+    """Read rows of any known format from `source` (a JSON array or JSON lines, not compressed), write their canonical
+    JSONL to `canonical` and its zlib stream to `packed`, in one pass and with a few MiB of memory.
+
+    Raises DatasetRefused for the first row that cannot be trained on; what was written until then stays.
+    """
+    with source.open("rb") as stream:
+        return pack_stream(stream, canonical, packed)
+
+
+def pack_stream(stream: BufferedReader, canonical: Path, packed: Path) -> PackedFile:
+    """As `pack_file`, from an open stream that is read once from where it stands."""
+    survey = Survey()
+    with canonical.open("wb") as jsonl, packed.open("wb") as squeezed:
+        facts = _Canonical(read_pairs(stream, survey), survey, jsonl, squeezed)
+    return PackedFile(
+        path=packed,
+        sha256=facts.sha256,
+        row_count=facts.rows,
+        byte_count=facts.bytes,
+        set_sha256=facts.set_sha256,
+        format=survey.format,
+        notes=survey.notes(),
+    )
+
+
+def unpack_to(chunks: Iterable[bytes], destination: Path, *, sha256: str) -> None:
+    """Write the canonical JSONL to `destination`, a MiB at a time.
+
+    Raises BrokenDataset when the chunks are missing, cut or not what `sha256` names; then `destination` is gone.
+    """
+    with whole_file(destination) as jsonl:
+        for piece in _unpacked(chunks, sha256):
+            jsonl.write(piece)
+
+
+def canonical_json(pair: PreferencePair) -> bytes:
+    """A row as it is hashed and stored: sorted keys, UTF-8, no newline at the end."""
+    return json.dumps(pair.model_dump(mode="json"), ensure_ascii=False, sort_keys=True).encode()
+
+
+def _pieces(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Many lines at once: each turn of the compressor costs more than a line."""
+    waiting = bytearray()
+    for line in lines:
+        waiting += line
         if len(waiting) >= _AT_ONCE_BYTES:
-            digest.update(waiting)
-            packed += squeeze.compress(waiting)
-            size += len(waiting)
+            yield bytes(waiting)
             waiting.clear()
-    digest.update(waiting)
-    packed += squeeze.compress(waiting) + squeeze.flush()
-    chunks = tuple(bytes(packed[start : start + CHUNK_BYTES]) for start in range(0, len(packed), CHUNK_BYTES))
-    return PackedRows(digest.hexdigest(), rows, size + len(waiting), chunks)
+    yield bytes(waiting)
 
 
-def unpack_rows(chunks: Iterable[bytes], *, sha256: str) -> bytes:
-    """The canonical JSONL; raises BrokenDataset when the chunks are missing, cut or not what `sha256` names."""
+def _unpacked(chunks: Iterable[bytes], sha256: str) -> Iterator[bytes]:
+    digest, stretch = hashlib.sha256(), zlib.decompressobj()
     try:
-        jsonl = zlib.decompress(b"".join(chunks))
+        for chunk in chunks:
+            while chunk:
+                piece = stretch.decompress(chunk, CHUNK_BYTES)
+                digest.update(piece)
+                yield piece
+                chunk = stretch.unconsumed_tail
     except zlib.error as error:
         raise BrokenDataset(f"dataset {sha256}: {error}") from error
-    if hashlib.sha256(jsonl).hexdigest() != sha256:
+    if not stretch.eof or stretch.unused_data:
+        raise BrokenDataset(f"dataset {sha256}: the stored bytes are cut, or there are too many")
+    if digest.hexdigest() != sha256:
         raise BrokenDataset(f"dataset {sha256}: the stored bytes have another hash")
-    return jsonl
