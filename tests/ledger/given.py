@@ -19,6 +19,23 @@ ROWS = pack_rows([PreferencePair(prompt="What is 1 + 1?", chosen="Two.", rejecte
 ADAPTER = {"artifact_uri": "file:///adapter", "adapter_sha256": "a" * 64, "metrics": {"loss": 0.5}}
 
 
+URL, SHOWN_URL = "https://example.org/rows.jsonl?signature=secret", "https://example.org/rows.jsonl"
+
+
+def of_url(kb_id: str = "kb", url: str = URL) -> RunRequest:
+    """A request whose rows somebody has to fetch."""
+    recipe = TrainingRecipe(base_model="toy")
+    return RunRequest("ann", kb_id, "experiment", "zephyr", recipe, dataset_url=url, shown_url=SHOWN_URL)
+
+
+def record_url(engine: Engine, kb_id: str = "kb", url: str = URL) -> UUID:
+    with transaction(engine) as session:
+        answer = accept(
+            session, of_url(kb_id, url), key=None, fingerprint="body", key_lifetime=MINUTE, runs_per_minute=10_000
+        )
+    return answer.run_id
+
+
 def wanted(kb_id: str = "kb", user_id: str = "ann", rows: PackedRows = ROWS) -> RunRequest:
     recipe = TrainingRecipe(base_model="toy", dataset_sha256=rows.sha256)
     return RunRequest(user_id, kb_id, "experiment", "zephyr", recipe, rows)

@@ -7,11 +7,12 @@ from pydantic import JsonValue
 from sqlalchemy import Engine
 
 from oncetune.contracts.progress import Progress
+from oncetune.ledger.datasets import store_fetched_dataset
 from oncetune.ledger.leases import EndReason, Lease, StrikeRule, end_lease, finish_run, renew_lease
 from oncetune.ledger.outbox import Pace, take_events
 from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
-from tests.ledger.given import NOTHING, change, claim, record
+from tests.ledger.given import NOTHING, ROWS, change, claim, record, record_url
 
 AT_ONCE = StrikeRule(max_strikes=2, max_backoff=NOTHING)
 ALL_DUE = Pace(deadline=NOTHING, backoff=NOTHING, max_backoff=NOTHING, slow=NOTHING, batch=1000, window=1000)
@@ -29,6 +30,19 @@ def completed(trigger: Engine, trainer: Engine, kb_id: str) -> UUID:
     with transaction(trainer) as session:
         finish_run(
             session, _claimed(trainer, run_id), event_id=uuid4(), state="completed",
+            metrics=METRICS, artifact_uri="file:///adapters/1/adapter", adapter_sha256="a" * 64,
+        )  # fmt: skip
+    return run_id
+
+
+def completed_of_url(trigger: Engine, trainer: Engine, kb_id: str) -> UUID:
+    run_id = record_url(trigger, kb_id)
+    lease = _claimed(trainer, run_id)
+    with transaction(trainer) as session:
+        store_fetched_dataset(session, lease, ROWS)
+    with transaction(trainer) as session:
+        finish_run(
+            session, lease, event_id=uuid4(), state="completed",
             metrics=METRICS, artifact_uri="file:///adapters/1/adapter", adapter_sha256="a" * 64,
         )  # fmt: skip
     return run_id
@@ -72,6 +86,7 @@ def cancelled_by_its_failure(trigger: Engine, trainer: Engine, kb_id: str) -> UU
 
 PATHS = {
     completed: ["requested", "started", "progress", "requeued", "started", "completed"],
+    completed_of_url: ["requested", "started", "dataset_stored", "completed"],
     failed_by_itself: ["requested", "started", "failed"],
     failed_by_strikes: ["requested", "started", "requeued", "started", "failed"],
     cancelled_while_queued: ["requested", "cancelled"],

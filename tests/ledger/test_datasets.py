@@ -4,15 +4,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from oncetune.datasets.packing import CHUNK_BYTES, BrokenDataset, unpack_rows
-from oncetune.ledger.leases import read_rows
+from oncetune.datasets.packing import CHUNK_BYTES, BrokenDataset
+from oncetune.ledger.datasets import read_chunks
 from oncetune.postgres import transaction
+from tests.datasets.unpacking import unpack_rows
 from tests.ledger.given import change, count, record, rows_of
 
 
 def _stored(engine, rows):
     with transaction(engine) as session:
-        return read_rows(session, rows.sha256)
+        return list(read_chunks(session, rows.sha256))
 
 
 def test_equal_rows_are_stored_once_however_many_runs_use_them_at_once(engine, big_rows):

@@ -16,7 +16,19 @@ from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, renew_lease
 from oncetune.migrations.upgrade import current, head, upgrade
 from oncetune.postgres import connect, transaction
 from tests.deadline import eventually
-from tests.ledger.given import claim, lock_waits, record, rows_of
+from tests.ledger.given import ROWS, change, claim, lock_waits, record, rows_of
+
+FIRST_RUN = """
+WITH named AS (
+    INSERT INTO ledger.dataset (sha256, row_count, byte_count) VALUES (:dataset_sha256, 1, 69) RETURNING sha256
+), stored AS (
+    INSERT INTO ledger.dataset_chunk (sha256, number, content) SELECT sha256, 0, :chunk FROM named
+)
+INSERT INTO ledger.run (id, user_id, kb_id, exp_name, base_model, recipe, recipe_version, dataset_sha256)
+SELECT gen_random_uuid(), 'ann', 'kb', 'experiment', 'zephyr',
+       jsonb_build_object('recipe_version', 1, 'base_model', 'toy', 'dataset_sha256', sha256), 1, sha256
+  FROM named
+"""
 
 
 @pytest.fixture
@@ -69,7 +81,7 @@ def test_a_run_of_the_first_schema_is_trained_in_the_newest(empty, owner_of):
     with owner.connect() as connection:
         first.attributes["connection"] = connection
         command.upgrade(first, "0001")
-    record(owner)
+    change(owner, FIRST_RUN, dataset_sha256=ROWS.sha256, chunk=next(iter(ROWS.chunks)))
     upgrade(url)
     lease = claim(owner)
     with transaction(owner) as session:

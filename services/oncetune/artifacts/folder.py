@@ -1,15 +1,15 @@
-"""Artifacts in a folder: `<root>/<run>/<attempt>/adapter/`, written beside its place and moved there whole."""
+"""Results in a folder: `<root>/<run>/<attempt>/`, written beside its place and moved there whole."""
 
-import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from oncetune.artifacts.store import ADAPTER, LOG_NAME, Files, Published, measure_all, published
 from oncetune.contracts.checkpoint import sync
 
 _LONGEST_NAME = 1000  # bytes, folders included: there is room for it under any root
@@ -19,31 +19,16 @@ class BrokenAdapter(Exception):
     """What the child left can be stored on no disk; says why."""
 
 
-@dataclass(frozen=True)
-class Published:
-    """An adapter in its place; `sha256` is the folder's hash."""
-
-    uri: str
-    sha256: str
-
-
-def folder_sha256(folder: Path) -> str:
-    """SHA-256 over the lines `<file's sha256>  <relative path>`, sorted by path: what `sha256sum` prints, hashed again.
-
-    In the folder: `find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum`.
-    """
-    lines = []
-    for path in sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()):
-        with (folder / path).open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        lines.append(f"{digest}  {path}\n")
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def files_below(folder: Path) -> dict[str, Path]:
+    """The regular files of a folder by their path in it, sorted; a link is none, wherever it leads."""
+    paths = [] if folder.is_symlink() else sorted(folder.rglob("*"))
+    return {path.relative_to(folder).as_posix(): path for path in paths if stat.S_ISREG(path.lstat().st_mode)}
 
 
 def check_adapter(adapter: Path) -> None:
     """Raises BrokenAdapter for anything but a folder of files that can be read: a link may lead out of it, or nowhere.
 
-    What passes is refused by `publish_adapter` only for the sake of the root's disk.
+    What passes is refused by a store only for the sake of its own disk.
     """
     try:
         paths = list(adapter.rglob("*"))
@@ -67,63 +52,88 @@ def _check_entry(path: Path, name: str) -> None:
         raise BrokenAdapter(f"{name[:100]!a} is neither a file nor a folder")
 
 
-def publish_adapter(root: Path, run_id: UUID, attempt: int, adapter: Path) -> Published:
-    """Copy a finished adapter under its attempt, durably; raises OSError when the disk refuses.
+@dataclass(frozen=True)
+class FolderStore:
+    """A `ResultStore` in a folder that all trainers, and status, share."""
 
-    Nobody sees it until `finish_run` records its place. A repeat for the same attempt replaces the copy.
-    """
-    place = root / str(run_id) / str(attempt)
-    arriving = place.with_name(f"{attempt}.arriving")
-    shutil.rmtree(arriving, ignore_errors=True)
-    shutil.rmtree(place, ignore_errors=True)
-    try:
-        shutil.copytree(adapter, arriving / "adapter")
-        for path in (*arriving.rglob("*"), arriving):
-            sync(path)
-    except OSError:
-        shutil.rmtree(arriving, ignore_errors=True)  # of a full disk, say: it is not ours to fill
-        raise
-    arriving.rename(place)
-    for folder in (place.parent, root):  # the names of both may be new
-        sync(folder)
-    final = place / "adapter"
-    return Published(final.resolve().as_uri(), folder_sha256(final))
+    root: Path
+
+    def publish(self, run_id: UUID, attempt: int, files: Mapping[str, Path]) -> Published:
+        """See `ResultStore`."""
+        place = self._place(run_id, attempt)
+        arriving = place.with_name(f"{attempt}.arriving")
+        shutil.rmtree(arriving, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+        try:
+            for name, path in files.items():
+                (arriving / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, arriving / name)
+            for path in (*arriving.rglob("*"), arriving):
+                sync(path)
+        except OSError:
+            shutil.rmtree(arriving, ignore_errors=True)  # of a full disk, say: it is not ours to fill
+            raise
+        arriving.rename(place)
+        for folder in (place.parent, self.root):  # the names of both may be new
+            sync(folder)
+        return published((place / ADAPTER).resolve().as_uri(), measure_all(files), measure_all(files_below(place)))
+
+    def keep_log(self, run_id: UUID, attempt: int, log_file: Path) -> Files:
+        """See `ResultStore`."""
+        place = self._place(run_id, attempt)
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log_file, place / LOG_NAME)
+        return measure_all({LOG_NAME: place / LOG_NAME})
+
+    def discard(self, run_id: UUID, attempt: int) -> None:
+        """See `ResultStore`."""
+        place = self._place(run_id, attempt)
+        shutil.rmtree(place.with_name(f"{attempt}.arriving"), ignore_errors=True)
+        shutil.rmtree(place / ADAPTER, ignore_errors=True)
+        for name in files_below(place):
+            if name != LOG_NAME:
+                (place / name).unlink(missing_ok=True)
+
+    def remove(self, run_id: UUID) -> None:
+        """See `ResultStore`. A run's checkpoints lie there, too, unless a setting says otherwise."""
+        shutil.rmtree(f"{self.root}/{run_id}", ignore_errors=True)
+
+    def places(self) -> Iterator[tuple[UUID, set[int]]]:
+        """See `ResultStore`. There may be millions: of each the names alone are looked at."""
+        if not self.root.exists():
+            return
+        with os.scandir(self.root) as runs:
+            for run in runs:
+                with suppress(ValueError):  # a folder of somebody else's
+                    run_id = UUID(run.name)
+                    yield run_id, _attempts_with_more_than_a_log(run.path)
+
+    def file(self, run_id: UUID, attempt: int, name: str) -> Path | None:
+        """The path of a stored file; None when there is none, or a link leads to it or out of it."""
+        path = self.root.resolve() / str(run_id) / str(attempt) / name
+        try:
+            return path if path.resolve(strict=True) == path and stat.S_ISREG(path.lstat().st_mode) else None
+        except OSError:
+            return None
+
+    def _place(self, run_id: UUID, attempt: int) -> Path:
+        return self.root / str(run_id) / str(attempt)
 
 
-def discard(root: Path, run_id: UUID, attempt: int) -> None:
-    """Take away the adapter of an attempt that the ledger does not point at; the attempt's log stays."""
-    place = root / str(run_id) / str(attempt)
-    shutil.rmtree(place.with_name(f"{attempt}.arriving"), ignore_errors=True)
-    shutil.rmtree(place / "adapter", ignore_errors=True)
-
-
-def runs_with_artifacts(root: Path) -> Iterator[UUID]:
-    """Every run that has anything in `root`, one at a time: there may be millions. OSError while the disk refuses."""
-    if not root.exists():
-        return
-    with os.scandir(root) as places:
-        for place in places:
-            with suppress(ValueError):  # a folder of somebody else's
-                yield UUID(place.name)
-
-
-def attempts_with_adapters(root: Path, run_id: UUID) -> set[int]:
-    """The attempts of a run that have an adapter, whole or on its way, in its place.
-
-    Without a Path: each interns its parts, and over many runs the interpreter's table of those grows by megabytes.
-    """
+def _attempts_with_more_than_a_log(run: str) -> set[int]:
+    """Without a Path: each interns its parts, and over many runs the interpreter's table of those grows by MBs."""
     found = set()
-    with suppress(FileNotFoundError), os.scandir(f"{root}/{run_id}") as places:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(run) as places:
         for place in places:
             number = place.name.removesuffix(".arriving")
-            if number != place.name or os.path.exists(f"{place.path}/adapter"):  # noqa: PTH110
-                with suppress(ValueError):  # the checkpoints
-                    found.add(int(number))
+            with suppress(ValueError):  # the checkpoints
+                attempt = int(number)
+                if number != place.name or _more_than_a_log(place.path):
+                    found.add(attempt)
     return found
 
 
-def keep_log(root: Path, run_id: UUID, attempt: int, log_file: Path) -> None:
-    """Keep the training log of an attempt, whatever became of it."""
-    place = root / str(run_id) / str(attempt)
-    place.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(log_file, place / log_file.name)
+def _more_than_a_log(place: str) -> bool:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
+        return any(entry.name != LOG_NAME for entry in entries)
+    return False

@@ -9,17 +9,18 @@ from uuid import UUID
 
 from pydantic import JsonValue
 from sqlalchemy import text
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from oncetune.contracts.progress import Progress
-from oncetune.contracts.recipe import RECIPE_VERSION
+from oncetune.contracts.recipe import KNOWN_RECIPE_VERSIONS
 from oncetune.contracts.run import TERMINAL, RunState
 from oncetune.ledger.ids import new_event_id
-from oncetune.ledger.tables import DatasetChunk, Run
+from oncetune.ledger.tables import Run
 from oncetune.postgres import statement
 
 TRAINER = "/oncetune/trainer"
 TRIGGER = "/oncetune/trigger"
+StoredFiles = dict[str, dict[str, int | str]]
 _TOLD_IN_EVENTS = {"step", "steps", "loss", "reward_margin", "reward_accuracy", "resumed_from_step"}
 
 
@@ -73,7 +74,7 @@ def claim_run(
             "claim_id": claim_id,
             "lease_seconds": duration.total_seconds(),
             "run_id": run_id,
-            "recipe_versions": [RECIPE_VERSION],
+            "recipe_versions": list(KNOWN_RECIPE_VERSIONS),
             "event_id": new_event_id(),
             "source": TRAINER,
         },
@@ -81,14 +82,6 @@ def claim_run(
     if row is None:
         return None
     return Lease(row.id, row.attempt, row.strikes, row.recipe, row.lease_expires_at, row.traceparent)
-
-
-def read_rows(session: Session, dataset_sha256: str) -> list[bytes]:
-    """The compressed chunks of a dataset in their order; empty when it is not stored."""
-    chunks = (
-        select(DatasetChunk.content).where(DatasetChunk.sha256 == dataset_sha256).order_by(col(DatasetChunk.number))
-    )
-    return list(session.exec(chunks))
 
 
 def renew_lease(session: Session, lease: Lease, *, progress: Progress | None, as_event: bool) -> bool:
@@ -121,10 +114,13 @@ def finish_run(
     metrics: dict[str, JsonValue] | None = None,
     artifact_uri: str | None = None,
     adapter_sha256: str | None = None,
+    manifest: dict[str, JsonValue] | None = None,
+    files: StoredFiles | None = None,
     error: dict[str, str] | None = None,
 ) -> RunState:
     """End the run with this attempt's result; returns the state it has now. Raises LeaseLost.
 
+    `files` (name → bytes, sha256) can be downloaded from the attempt's place in the artifacts.
     `event_id` is made once by the caller and used for every try: when the answer to an earlier try was lost, the
     run is found ended by that very id, and that is success.
     """
@@ -138,6 +134,8 @@ def finish_run(
             "metrics": None if metrics is None else json.dumps(metrics, allow_nan=False),
             "artifact_uri": artifact_uri,
             "adapter_sha256": adapter_sha256,
+            "manifest": None if manifest is None else json.dumps(manifest, allow_nan=False),
+            "files": None if files is None else json.dumps(files),
             "error": None if error is None else json.dumps(error),
             "source": TRAINER,
         },
@@ -159,11 +157,13 @@ def end_lease(
     rule: StrikeRule,
     message: str = "",
     checkpoint_step: int | None = None,
+    files: StoredFiles | None = None,
     source: str = TRAINER,
 ) -> RunState | None:
     """End a lease without a result; the state the run has now, None when that attempt holds no lease to end.
 
     `checkpoint_step` is that of the newest checkpoint, None when no newer one is known than the heartbeats told of.
+    `files` can be downloaded, if this is the run's end.
     A repeat after a lost answer finds nothing to end, which is right: the first try did it.
     """
     row = session.execute(
@@ -174,6 +174,7 @@ def end_lease(
             "reason": reason.value,
             "message": message,
             "checkpoint_step": checkpoint_step,
+            "files": None if files is None else json.dumps(files),
             "max_strikes": rule.max_strikes,
             "max_backoff_seconds": rule.max_backoff.total_seconds(),
             "event_id": new_event_id(),

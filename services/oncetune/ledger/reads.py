@@ -1,10 +1,11 @@
 """Plain selects for whoever shows runs; nothing here decides anything."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import tuple_
+from sqlalchemy import text, tuple_
 from sqlmodel import Session, col, select
 
 from oncetune.contracts.run import RunState
@@ -16,10 +17,21 @@ def find_run(session: Session, run_id: UUID) -> Run | None:
     return session.get(Run, run_id)
 
 
-def standing_of(session: Session, run_ids: Sequence[UUID]) -> list[tuple[UUID, RunState, int]]:
-    """Id, state and newest attempt of those of these runs that there are, in any order."""
-    found = session.exec(select(Run.id, Run.state, Run.attempt).where(col(Run.id).in_(run_ids)))
-    return [(run_id, RunState(state), attempt) for run_id, state, attempt in found]
+@dataclass(frozen=True)
+class Standing:
+    """What decides about a run's files. `retired`: their time is over, they go."""
+
+    run_id: UUID
+    state: RunState
+    attempt: int
+    retired: bool
+
+
+def standing_of(session: Session, run_ids: Sequence[UUID]) -> list[Standing]:
+    """Of those of these runs that there are, in any order."""
+    asked = (Run.id, Run.state, Run.attempt, col(Run.files_removed_at).is_not(None))
+    found = session.exec(select(*asked).where(col(Run.id).in_(run_ids)))
+    return [Standing(run_id, RunState(state), attempt, retired) for run_id, state, attempt, retired in found]
 
 
 def list_runs(
@@ -47,3 +59,17 @@ def pending_events(session: Session, run_id: UUID) -> set[UUID]:
     """Ids of the run's events that the relay has not confirmed yet; the journal may hold some of them already."""
     query = select(OutboxEvent.event_id).where(OutboxEvent.run_id == run_id, col(OutboxEvent.confirmed_at).is_(None))
     return set(session.exec(query).all())
+
+
+def told_of_attempts(session: Session, run_id: UUID) -> Sequence[OutboxEvent]:
+    """The events that tell of the run's attempts, by position; those that were swept since are missing."""
+    query = select(OutboxEvent).where(
+        OutboxEvent.run_id == run_id, col(OutboxEvent.type).in_(("run.started", "run.progress", "run.requeued"))
+    )
+    return session.exec(query.order_by(col(OutboxEvent.position))).all()
+
+
+def duplicates_of(session: Session, run_id: UUID) -> int:
+    """How many deliveries of the run's events repeated an earlier one, as far as they were counted."""
+    query = "SELECT COALESCE(sum(count), 0) FROM audit.delivery WHERE run_id = :run_id AND outcome = 'duplicate'"
+    return int(session.execute(text(query), {"run_id": run_id}).scalar_one())

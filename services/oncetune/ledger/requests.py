@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 
 from oncetune.contracts.preferences import PackedRows
 from oncetune.contracts.recipe import TrainingRecipe
+from oncetune.ledger.datasets import store_rows
 from oncetune.ledger.ids import new_event_id
 from oncetune.ledger.tables import RequestKey, Run
 from oncetune.postgres import statement
@@ -46,6 +47,15 @@ class TooManyRuns(Exception):
 
 
 @dataclass(frozen=True)
+class KeptRows:
+    """Rows that are stored already: those of the run that is repeated."""
+
+    sha256: str
+    row_count: int
+    format: str | None  # None: stored by a version that did not say it
+
+
+@dataclass(frozen=True)
 class RunRequest:
     """What a caller asked for, validated. `base_model` is the name that was asked, the recipe's is resolved."""
 
@@ -54,7 +64,10 @@ class RunRequest:
     exp_name: str
     base_model: str
     recipe: TrainingRecipe
-    rows: PackedRows
+    rows: PackedRows | KeptRows | None = None  # None: of a URL
+    dataset_url: str | None = None  # whole: no event has it
+    shown_url: str | None = None  # without what may be secret
+    parent_run_id: UUID | None = None  # the run that this one repeats
     traceparent: str | None = None
 
 
@@ -89,9 +102,10 @@ def accept(
             claimed = _claim_key(session, request.user_id, key, fingerprint, run_id, key_lifetime)
         if not claimed:
             return RequestAnswer(_run_of_key(session, request.user_id, key, fingerprint), replayed=True)
-    session.execute(statement("ledger", "take_turn"), {"user_id": request.user_id})
+    session.execute(statement("ledger", "take_turn"), {"taker": request.user_id})
     _record_run(session, run_id, request, runs_per_minute)
-    _store_rows(session, request.rows)  # last: a refused request has written none of its megabytes
+    if isinstance(request.rows, PackedRows):
+        store_rows(session, request.rows)  # last: a refused request has written none of its megabytes
     return RequestAnswer(run_id, replayed=False)
 
 
@@ -132,31 +146,22 @@ def _run_of_key(session: Session, user_id: str, key: str, fingerprint: str) -> U
 
 
 def _record_run(session: Session, run_id: UUID, request: RunRequest, runs_per_minute: int) -> None:
-    recipe = request.recipe.model_dump(mode="json")
-    payload = {  # the fields of contracts.events.RunRequested
-        "user_id": request.user_id,
-        "kb_id": request.kb_id,
-        "exp_name": request.exp_name,
-        "algo": request.recipe.algo,
-        "base_model": request.recipe.base_model,
-        "recipe_version": request.recipe.recipe_version,
-        "dataset_sha256": request.rows.sha256,
-        "dataset_rows": request.rows.row_count,
-        "hyperparameters": recipe["hyperparameters"],
-    }
     parameters = {
         "run_id": run_id,
         "user_id": request.user_id,
         "kb_id": request.kb_id,
         "exp_name": request.exp_name,
         "base_model": request.base_model,
-        "recipe": json.dumps(recipe),
+        "recipe": json.dumps(request.recipe.model_dump(mode="json")),
         "recipe_version": request.recipe.recipe_version,
-        "dataset_sha256": request.rows.sha256,
+        "dataset_sha256": request.rows and request.rows.sha256,
+        "dataset_url": request.dataset_url,
+        "dataset_format": request.rows and request.rows.format,
+        "parent_run_id": request.parent_run_id,
         "traceparent": request.traceparent,
         "event_id": new_event_id(),
         "source": SOURCE,
-        "payload": json.dumps(payload),
+        "payload": json.dumps(_told_in_event(request)),
         "limit": runs_per_minute,
     }
     for _ in range(2):  # once more if the run that stood in the way has ended by the time it is read
@@ -171,20 +176,25 @@ def _record_run(session: Session, run_id: UUID, request: RunRequest, runs_per_mi
     raise RunActive(active.id if active is not None and active.user_id == request.user_id else None)
 
 
+def _told_in_event(request: RunRequest) -> dict[str, object]:
+    """The fields of contracts.events.RunRequested."""
+    return {
+        "user_id": request.user_id,
+        "kb_id": request.kb_id,
+        "exp_name": request.exp_name,
+        "algo": request.recipe.algo,
+        "base_model": request.recipe.base_model,
+        "recipe_version": request.recipe.recipe_version,
+        "dataset_sha256": request.rows and request.rows.sha256,
+        "dataset_rows": request.rows and request.rows.row_count,
+        "dataset_url": request.shown_url,
+        "parent_run_id": request.parent_run_id and str(request.parent_run_id),
+        "hyperparameters": request.recipe.hyperparameters.model_dump(mode="json"),
+    }
+
+
 def _active_run(session: Session, kb_id: str) -> Run | None:
     return session.exec(select(Run).where(Run.kb_id == kb_id, col(Run.state).in_(["queued", "running"]))).one_or_none()
-
-
-def _store_rows(session: Session, rows: PackedRows) -> None:
-    session.execute(
-        statement("ledger", "store_dataset"),
-        {
-            "sha256": rows.sha256,
-            "row_count": rows.row_count,
-            "byte_count": rows.byte_count,
-            "chunks": list(rows.chunks),
-        },
-    )
 
 
 def request_cancel(session: Session, run_id: UUID, *, requested_by: str) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, DateTime, LargeBinary, Text, Uuid
+from sqlalchemy import BigInteger, Column, DateTime, LargeBinary, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -27,7 +27,10 @@ class Run(SQLModel, table=True):
     base_model: str = Field(sa_type=Text)  # as it was requested
     recipe: dict[str, Any] = Field(sa_type=JSONB)
     recipe_version: int
-    dataset_sha256: str = Field(sa_type=Text)
+    dataset_sha256: str | None = Field(default=None, sa_type=Text)  # None until the dataset of a URL is stored
+    dataset_url: str | None = Field(default=None, sa_type=Text)  # whole: never shown or logged, it may hold a secret
+    dataset_format: str | None = Field(default=None, sa_type=Text)  # as it arrived
+    parent_run_id: UUID | None = Field(default=None, sa_column=Column(Uuid))  # the run that this one repeats
     state: RunState = Field(sa_type=Text)
     position: int  # of its newest event
     attempt: int
@@ -45,6 +48,10 @@ class Run(SQLModel, table=True):
     error: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
     artifact_uri: str | None = Field(default=None, sa_type=Text)
     adapter_sha256: str | None = Field(default=None, sa_type=Text)
+    quality: dict[str, Any] | None = Field(default=None, sa_type=JSONB)  # a QualityReport, once it was made
+    manifest: dict[str, Any] | None = Field(default=None, sa_type=JSONB)  # a Manifest, of a completed run
+    files: dict[str, Any] | None = Field(default=None, sa_type=JSONB)  # of the result: name → {bytes, sha256}
+    files_removed_at: datetime | None = _time()  # retention took them away
     created_at: datetime = _time(nullable=False)
     started_at: datetime | None = _time()
     finished_at: datetime | None = _time()
@@ -80,6 +87,33 @@ class RequestKey(SQLModel, table=True):
     fingerprint: str = Field(sa_type=Text)
     run_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
     expires_at: datetime = _time(nullable=False)
+
+
+class Dataset(SQLModel, table=True):
+    """A stored dataset; equal bytes are one, equal sets of rows share `set_sha256`."""
+
+    __table_args__ = {"schema": "ledger"}
+
+    sha256: str = Field(sa_column=Column(Text, primary_key=True))
+    set_sha256: str | None = Field(default=None, sa_type=Text)
+    row_count: int
+    byte_count: int = Field(sa_column=Column(BigInteger, nullable=False))  # of the canonical JSONL
+    created_at: datetime = _time(nullable=False)
+    used_at: datetime = _time(nullable=False)
+
+
+class DownloadToken(SQLModel, table=True):
+    """The right to download a run's dataset once; the token itself is not kept."""
+
+    __tablename__ = "download_token"
+    __table_args__ = {"schema": "ledger"}
+
+    sha256: str = Field(sa_column=Column(Text, primary_key=True))
+    run_id: UUID = Field(sa_column=Column(Uuid, nullable=False))
+    issued_to: str = Field(sa_type=Text)
+    issued_at: datetime = _time(nullable=False)
+    expires_at: datetime = _time(nullable=False)
+    used_at: datetime | None = _time()
 
 
 class DatasetChunk(SQLModel, table=True):

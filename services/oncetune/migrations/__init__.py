@@ -3,12 +3,13 @@
 | table                     | trigger       | trainer       | status        |
 |---------------------------|---------------|---------------|---------------|
 | ledger.run                | select insert update | select update | select |
-| ledger.dataset            | select insert update | select | - |
-| ledger.dataset_chunk      | select insert | select        | - |
+| ledger.dataset            | select insert update | select insert update | select |
+| ledger.dataset_chunk      | select insert | select insert | - |
+| ledger.download_token     | select insert update delete | - | - |
 | ledger.request_key        | select insert update delete | - | - |
-| ledger.outbox             | select insert update delete | insert | select |
+| ledger.outbox             | select insert update delete | select insert | select |
 | audit.journal             | select (event_id, hash) | - | select insert |
-| audit.delivery            | - | - | select insert update |
+| audit.delivery            | - | select (run_id, outcome, count) | select insert update |
 | audit.conflict            | - | - | select insert |
 | audit.dead_letter         | - | - | select insert |
 | audit.dead_letter_decision | - | - | select insert |

@@ -32,6 +32,7 @@ WITH held AS (  -- the row as it is once its lock is held; joined again, it woul
            checkpoint_step = CASE WHEN verdict.state <> 'failed'
                                   THEN COALESCE(CAST(:checkpoint_step AS integer), run.checkpoint_step) END,
            available_at = verdict.available_at,
+           files = CASE WHEN verdict.state <> 'queued' THEN CAST(:files AS jsonb) END,
            finished_at = CASE WHEN verdict.state = 'queued' THEN NULL ELSE clock_timestamp() END,
            ended_by = CASE WHEN verdict.state = 'queued' THEN NULL ELSE CAST(:event_id AS uuid) END,
            error = CASE WHEN verdict.state = 'failed' THEN jsonb_build_object(

@@ -8,6 +8,7 @@ WITH closed AS (
            claim_id = NULL, lease_owner = NULL, lease_expires_at = NULL,
            checkpoint_step = CASE WHEN CAST(:state AS text) = 'failed' AND cancel_requested_at IS NOT NULL THEN checkpoint_step END,
            metrics = CAST(:metrics AS jsonb), artifact_uri = :artifact_uri, adapter_sha256 = :adapter_sha256,
+           manifest = CAST(:manifest AS jsonb), files = CAST(:files AS jsonb),
            error = CASE WHEN CAST(:state AS text) = 'failed' AND cancel_requested_at IS NULL THEN CAST(:error AS jsonb) END
      WHERE id = :run_id AND attempt = :attempt AND state = 'running'
  RETURNING id, attempt, position, traceparent, state, metrics, artifact_uri, adapter_sha256, error

@@ -10,9 +10,10 @@ WITH too_many AS (
     OFFSET :limit - 1
      LIMIT 1
 ), recorded AS (
-    INSERT INTO ledger.run (id, user_id, kb_id, exp_name, base_model, recipe, recipe_version, dataset_sha256, traceparent)
-    SELECT :run_id, :user_id, :kb_id, :exp_name, :base_model, CAST(:recipe AS jsonb), :recipe_version,
-           :dataset_sha256, :traceparent
+    INSERT INTO ledger.run (id, user_id, kb_id, exp_name, base_model, recipe, recipe_version, dataset_sha256,
+                            dataset_url, dataset_format, parent_run_id, traceparent)
+    SELECT :run_id, :user_id, :kb_id, :exp_name, :base_model, CAST(:recipe AS jsonb), :recipe_version, :dataset_sha256,
+           :dataset_url, :dataset_format, CAST(:parent_run_id AS uuid), :traceparent
      WHERE NOT EXISTS (SELECT FROM too_many)
     ON CONFLICT (kb_id) WHERE state IN ('queued', 'running') DO NOTHING
     RETURNING id, position, traceparent

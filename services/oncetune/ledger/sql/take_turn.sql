@@ -1,2 +1,3 @@
--- Equal users take turns until their transaction ends: whoever counts their runs in a later statement sees them all.
-SELECT pg_advisory_xact_lock(hashtextextended(:user_id, 0))
+-- Equal takers (a user, a run) wait for each other until their transaction ends: whoever counts what is theirs in a
+-- later statement sees it all.
+SELECT pg_advisory_xact_lock(hashtextextended(:taker, 0))
