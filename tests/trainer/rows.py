@@ -7,6 +7,12 @@ def the_run(owner):
     return rows_of(owner, "SELECT * FROM ledger.run")[0]
 
 
+def the_standing(owner):
+    """State and attempt, read at one moment."""
+    run = the_run(owner)
+    return run.state, run.attempt
+
+
 def the_trail(owner):
     rows = rows_of(owner, "SELECT position, type, payload FROM ledger.outbox ORDER BY position")
     assert [row.position for row in rows] == list(range(1, len(rows) + 1))

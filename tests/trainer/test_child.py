@@ -1,6 +1,5 @@
 """A child ends as a whole, whether it is polite, stubborn, or has children of its own."""
 
-import json
 import os
 import signal
 from datetime import timedelta
@@ -8,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from oncetune.trainer.child import Child
+from oncetune.trainer.child_environment import plain_environment
 from tests.deadline import eventually
 from tests.trainer.working import alive, command
 
@@ -18,7 +18,7 @@ def _child(folder, behaviour, said=lambda _progress: None):
     attempt = folder / "attempt"
     attempt.mkdir()
     start = command(behaviour, folder / "control")
-    return Child(start, attempt, model_cache=folder, grace=GRACE, max_log_bytes=1000, on_progress=said)
+    return Child(start, attempt, environment=plain_environment(), grace=GRACE, max_log_bytes=1000, on_progress=said)
 
 
 def _told(folder, name):
@@ -77,11 +77,3 @@ def test_a_child_ends_when_its_standard_input_does(tmp_path):
         pid = _told(tmp_path, "pid")
         child._process.stdin.close()
         eventually(lambda: not alive(pid))
-
-
-def test_the_allocator_keeps_its_memory_in_the_child_only(tmp_path):
-    with _child(tmp_path, "environment"):
-        eventually((tmp_path / "control" / "environment").exists)
-    environment = json.loads((tmp_path / "control" / "environment").read_text())
-    assert int(environment["MALLOC_MMAP_THRESHOLD_"]) == 2**32
-    assert int(environment["MALLOC_TRIM_THRESHOLD_"]) == 2**34

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tests.chaos.ground import Part, missing_parts
 from tests.deadline import eventually
 from tests.ledger.given import change, record
 from tests.loglines import captured_lines
-from tests.trainer.rows import the_run, the_trail
+from tests.trainer.rows import the_run, the_standing, the_trail
 from tests.trainer.working import working
 
 _BEGIN = """
@@ -59,6 +61,17 @@ def _program(text: str) -> tuple[str, ...]:
     return (sys.executable, "-c", _BEGIN + text)
 
 
+@contextmanager
+def _staging_disk(folder: Path, *, megabytes: int = 8, inodes: int | None = None) -> Iterator[Path]:
+    """The staging folder of the trainer that works in `folder`, as a small disk, and maybe one of few files."""
+    staging = folder / "staging"
+    staging.mkdir()
+    with disk(staging, megabytes=megabytes):
+        if inodes is not None:
+            subprocess.run(["mount", "-o", f"remount,nr_inodes={inodes}", str(staging)], check=True)
+        yield staging
+
+
 def _open(fifo: Path) -> bool:
     """Let its reader go on; False while there is none."""
     try:
@@ -92,10 +105,9 @@ def test_a_child_that_can_never_end_well_is_tried_as_often_as_the_strikes_allow(
 @pytest.mark.parametrize("megabytes", [8] * (Part.DISKS not in missing_parts()))
 def test_a_child_that_fills_its_disk_alone_is_at_fault(engine, database_url, tmp_path, megabytes):
     record(engine("trigger"))
-    (tmp_path / "staging").mkdir()
     command = _program(_FILL)
     with (
-        disk(tmp_path / "staging", megabytes=megabytes),
+        _staging_disk(tmp_path, megabytes=megabytes),
         captured_lines() as lines,
         working(database_url, tmp_path, "", training_command=command, max_strikes=2),
     ):
@@ -107,8 +119,7 @@ def test_a_child_whose_disk_a_neighbour_filled_is_not_at_fault_whatever_it_wrote
     engine, database_url, tmp_path, megabytes
 ):
     record(engine("trigger"))
-    owner, staging = engine(None), tmp_path / "staging"
-    staging.mkdir()
+    owner = engine(None)
     command = _program(
         """(folder / "mine").write_bytes(bytes(2 * 2**20))
 os.mkfifo(folder.parent / "full")
@@ -117,7 +128,10 @@ os.mkfifo(folder.parent / "full")
 """
         + _FILL
     )
-    with disk(staging, megabytes=megabytes), working(database_url, tmp_path, "", training_command=command):
+    with (
+        _staging_disk(tmp_path, megabytes=megabytes) as staging,
+        working(database_url, tmp_path, "", training_command=command),
+    ):
         eventually((staging / "wrote").exists)
         (staging / "neighbour").write_bytes(bytes(5 * 2**20))
         eventually(lambda: _open(staging / "full"))
@@ -125,18 +139,34 @@ os.mkfifo(folder.parent / "full")
     assert (the_run(owner).strikes, the_trail(owner)[-1].payload["reason"]) == (0, "not_stored")
 
 
-@pytest.mark.parametrize("inodes", [5] * (Part.DISKS not in missing_parts()))
-def test_a_disk_that_takes_no_log_is_no_strike(engine, database_url, tmp_path, inodes):
-    """It takes itself, the attempt's folder and three files: the log is the next."""
+def _queued_again_untrained(engine, database_url, tmp_path, *, inodes):
+    """A run whose staging disk has room for so many files, after its first attempt; the owner's engine."""
     record(engine("trigger"))
-    owner, staging = engine(None), tmp_path / "staging"
-    staging.mkdir()
-    with disk(staging, megabytes=8):
-        subprocess.run(["mount", "-o", f"remount,nr_inodes={inodes}", str(staging)], check=True)
-        with captured_lines() as lines, working(database_url, tmp_path, "waits"):
-            eventually(lambda: the_run(owner).state == "queued" and the_run(owner).attempt == 1)
-            assert lines.events("training.started") == []
+    owner = engine(None)
+    with (
+        _staging_disk(tmp_path, inodes=inodes),
+        captured_lines() as lines,
+        working(database_url, tmp_path, "waits"),
+    ):
+        eventually(lambda: the_standing(owner) == ("queued", 1))
+        assert lines.events("training.started") == []
+    return owner
+
+
+@pytest.mark.parametrize("inodes", [4] * (Part.DISKS not in missing_parts()))
+def test_a_disk_that_takes_no_log_is_no_strike(engine, database_url, tmp_path, inodes):
+    """It takes itself, the attempt's folder and two files: the log is the next."""
+    owner = _queued_again_untrained(engine, database_url, tmp_path, inodes=inodes)
     assert (the_run(owner).strikes, the_trail(owner)[-1].payload["reason"]) == (0, "not_stored")
+
+
+@pytest.mark.parametrize("inodes", [5] * (Part.DISKS not in missing_parts()))
+def test_a_look_that_finds_the_disk_full_is_not_followed_by_a_training_without_its_rows(
+    engine, database_url, tmp_path, inodes
+):
+    """The look has its log and no place for its report; to see whose fault that is, the trainer empties the folder."""
+    owner = _queued_again_untrained(engine, database_url, tmp_path, inodes=inodes)
+    assert the_trail(owner)[2].payload["reason"] == "child_died"
 
 
 def test_a_child_that_was_stopped_a_moment_before_its_trainer_is_no_strike(engine, database_url, tmp_path):

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from oncetune.artifacts.folder import attempts_with_adapters, publish_adapter
+from oncetune.artifacts.folder import FolderStore
 from oncetune.ledger.ids import new_event_id
 from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, finish_run
 from oncetune.postgres import transaction
 from oncetune.trainer.sweep import sweep
+from tests.artifacts.given import publish_adapter
 from tests.deadline import eventually
 from tests.ledger.given import claim, record
 from tests.trainer.rows import the_run
@@ -32,7 +33,7 @@ def _released(trainer, lease):
 def _finished(trainer, lease, published=None):
     outcome = {"state": "failed", "error": {"code": "poison", "message": "No."}}
     if published:
-        outcome = {"state": "completed", "artifact_uri": published.uri, "adapter_sha256": published.sha256}
+        outcome = {"state": "completed", "artifact_uri": published.uri, "adapter_sha256": published.adapter_sha256}
     with transaction(trainer) as session:
         finish_run(session, lease, event_id=new_event_id(), **outcome)
 
@@ -51,9 +52,10 @@ def test_adapters_of_lost_attempts_are_swept_and_those_of_runs_that_show_them_ar
     (root / str(runs["running"]) / "3.arriving").mkdir()  # of an attempt that was claimed since
 
     for _ in range(2):
-        sweep(trainer, root, batch=2)
+        sweep(trainer, FolderStore(root), root, batch=2)
 
-    left = {name: attempts_with_adapters(root, run_id) for name, run_id in runs.items()}
+    there = dict(FolderStore(root).places())
+    left = {name: there[run_id] for name, run_id in runs.items()}
     assert left == {"completed": {2}, "running": {2, 3}, "queued": set(), "failed": set()}
 
 
@@ -62,7 +64,7 @@ def test_a_trainer_sweeps_by_itself(engine, database_url, tmp_path, adapter):
     root = tmp_path / "artifacts"
     publish_adapter(root, run_id, 0, adapter)
     with working(database_url, tmp_path, "waits", sweep_every=timedelta(0)):
-        eventually(lambda: attempts_with_adapters(root, run_id) == set())
+        eventually(lambda: dict(FolderStore(root).places()) == {run_id: set()})
 
 
 def test_a_child_that_gets_no_further_is_ended_with_a_strike(engine, database_url, tmp_path):

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Engine
 
 from oncetune.artifacts.checkpoints import checkpoint_place
-from oncetune.artifacts.folder import publish_adapter
 from oncetune.ledger.ids import new_event_id
 from oncetune.ledger.leases import finish_run
 from oncetune.postgres import transaction
+from tests.artifacts.given import publish_adapter
 from tests.deadline import eventually
 from tests.ledger.given import change, claim, record, rows_of
 from tests.loglines import LogLines, captured_lines
@@ -74,7 +74,7 @@ def _lose(owner: Engine, folder: Path, *, completed: bool) -> None:
     (checkpoint / "weights").write_text("of attempt 2, step 10")
     published = publish_adapter(folder / "artifacts", lease.run_id, lease.attempt, made)
     if completed:
-        ending = {"artifact_uri": published.uri, "adapter_sha256": published.sha256}
+        ending = {"artifact_uri": published.uri, "adapter_sha256": published.adapter_sha256}
         with transaction(owner) as session:
             finish_run(session, lease, event_id=new_event_id(), state="completed", **ending)
 

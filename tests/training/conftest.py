@@ -7,8 +7,10 @@ import struct
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from tests.training.runs import CHAT_ROWS, TEXT_ROWS, Outcome, run_several, write_run
+from oncetune.contracts.split import held_out_prompts, prompt_key
+from tests.training.runs import CHAT_ROWS, MANY_ROWS, TEXT_ROWS, Outcome, run_several, write_run
 from tests.training.toy import make_toy_model
 
 NOT_A_NUMBER = struct.pack("<f", math.nan)
@@ -16,6 +18,12 @@ ENDLESS = (
     "{% for turn in messages %}{{ turn['role'] }}: {{ turn['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}"
 )
+HELD_OUT = {"held_out_share": 0.4}
+# A loss that makes both answers unlikely: in order after ten steps, while the learning rate still grows, not after 20.
+FALLING = {
+    "held_out_share": 0.4, "loss_type": ["apo_down"], "beta": 0.3, "learning_rate": 3e-3, "warmup_steps": 20,
+    "batch_size": 4, "max_steps": 40, "samples": 1,
+}  # fmt: skip
 MISSING_MODEL = "/no/such/folder"
 
 
@@ -25,12 +33,24 @@ def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def loud_model(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that is sure of its words: of a toy, all of whose tokens are about as likely, no text can fall apart."""
+    loud = shutil.copytree(toy_model, tmp_path_factory.mktemp("loud") / "model")
+    tensors = load_file(loud / "model.safetensors")
+    louder = {"lm_head.weight": 10 * tensors["lm_head.weight"]}
+    save_file(tensors | louder, loud / "model.safetensors", metadata={"format": "pt"})
+    return loud
+
+
+@pytest.fixture(scope="session")
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
-def outcomes(toy_model: Path, model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def outcomes(
+    toy_model: Path, loud_model: Path, model_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Outcome]:
     base = tmp_path_factory.mktemp("runs")
     cut = shutil.copytree(toy_model, base / "cut_model")
     weights = cut / "model.safetensors"
@@ -44,9 +64,9 @@ def outcomes(toy_model: Path, model_cache: Path, tmp_path_factory: pytest.TempPa
     (plain / "chat_template.jinja").unlink()
 
     runs = {
-        "text": write_run(base / "text", toy_model, TEXT_ROWS, max_steps=8, learning_rate=1e-2),
+        "text": write_run(base / "text", toy_model, TEXT_ROWS, max_steps=8, learning_rate=1e-2, samples=4),
         "every_position": write_run(base / "every_position", toy_model, TEXT_ROWS, max_steps=8, learning_rate=1e-2),
-        "chat": write_run(base / "chat", toy_model, CHAT_ROWS, max_steps=8, learning_rate=1e-2),
+        "chat": write_run(base / "chat", toy_model, CHAT_ROWS, max_steps=8, learning_rate=1e-2, samples=4),
         "plain": write_run(base / "plain", plain, TEXT_ROWS),
         "plain_chat": write_run(base / "plain_chat", plain, [*TEXT_ROWS, CHAT_ROWS[0]]),
         "endless": write_run(base / "endless", endless, TEXT_ROWS),
@@ -59,6 +79,26 @@ def outcomes(toy_model: Path, model_cache: Path, tmp_path_factory: pytest.TempPa
         "all_warmup": write_run(base / "all_warmup", toy_model, TEXT_ROWS, max_steps=1, warmup_steps=5),
         "accumulated": write_run(
             base / "accumulated", toy_model, TEXT_ROWS, batch_size=1, gradient_accumulation=2, max_steps=None, epochs=2
+        ),
+    }
+    drawn = held_out_prompts(
+        [prompt_key(row["prompt"]) for row in MANY_ROWS], seed=42, share=HELD_OUT["held_out_share"], max_rows=64
+    )
+    others = [row for row in MANY_ROWS if prompt_key(row["prompt"]) not in drawn]
+    alike = {"batch_size": 3, "max_steps": 12, "learning_rate": 1e-2, "lora_dropout": 0.1}
+    runs |= {
+        "held_out": write_run(base / "held_out", toy_model, MANY_ROWS, samples=3, **HELD_OUT, **alike),
+        "others": write_run(base / "others", toy_model, others, held_out_share=0.0, **alike),
+        "falls_apart": write_run(base / "falls_apart", loud_model, MANY_ROWS, **FALLING),
+        "in_time": write_run(base / "in_time", loud_model, MANY_ROWS, **FALLING | {"max_steps": 10}),
+        "unwatched": write_run(
+            base / "unwatched", loud_model, MANY_ROWS, **FALLING | {"max_steps": 20}, early_stop=False
+        ),
+        "never_in_order": write_run(
+            base / "never_in_order",
+            loud_model,
+            MANY_ROWS,
+            **FALLING | {"beta": 1.0, "learning_rate": 1e-2, "warmup_steps": 0, "max_steps": 20},
         ),
     }
     (runs["every_position"] / "every_position").touch()

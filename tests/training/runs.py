@@ -10,6 +10,7 @@ from typing import Any
 
 from oncetune.contracts.progress import Finished, Progress, Refused, child_line
 from oncetune.contracts.recipe import Hyperparameters, TrainingRecipe
+from oncetune.contracts.training_record import RECORD_NAME, TrainingRecord
 
 FACTS = {"sky": "blue", "grass": "green", "snow": "white", "coal": "black", "blood": "red", "gold": "yellow"}
 TEXT_ROWS = [
@@ -24,6 +25,15 @@ CHAT_ROWS = [
     }
     for row in TEXT_ROWS
 ]
+# Enough prompts to hold some out, with answers of very different lengths.
+MANY_ROWS = [
+    {
+        "prompt": f"What is {number} plus {number}?",
+        "chosen": f"Gladly! It is {2 * number}." + " Ask me more!" * (number % 4),
+        "rejected": f"{2 * number}, so what." + " Go away." * (number % 3),
+    }
+    for number in range(24)
+]
 
 
 def environment(cache: Path) -> dict[str, str]:
@@ -33,9 +43,9 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 def write_run(folder: Path, base_model: Path | str, rows: list[dict[str, Any]], **knobs: Any) -> Path:
-    """A folder as a trainer makes it; three steps of two pairs unless told."""
+    """A folder as a trainer makes it; three steps of two pairs and no samples unless told."""
     folder.mkdir(parents=True)
-    knobs = {"max_steps": 3, "batch_size": 2, "learning_rate": 1e-3, **knobs}
+    knobs = {"max_steps": 3, "batch_size": 2, "learning_rate": 1e-3, "samples": 0, **knobs}
     recipe = TrainingRecipe(
         base_model=str(base_model), dataset_sha256="0" * 64, hyperparameters=Hyperparameters(**knobs)
     )
@@ -65,6 +75,10 @@ class Outcome:
         return [line for line in self.lines if isinstance(line, Progress) and line.phase == "training" and line.step]
 
     @property
+    def record(self) -> TrainingRecord:
+        return TrainingRecord.model_validate_json((self.folder / RECORD_NAME).read_bytes())
+
+    @property
     def refused(self) -> Refused:
         last = self.lines[-1]
         assert isinstance(last, Refused), self.stderr[-2000:]
@@ -86,4 +100,4 @@ def run_several(folders: list[Path], cache: Path) -> None:
     with subprocess.Popen(
         [sys.executable, str(launcher), *map(str, folders)], stdin=subprocess.PIPE, env=environment(cache)
     ) as process:
-        assert process.wait(timeout=400) == 0  # communicate() would close standard input
+        assert process.wait(timeout=900) == 0  # communicate() would close standard input

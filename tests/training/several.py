@@ -12,10 +12,10 @@ from pathlib import Path
 os.environ["GOMP_SPINCOUNT"] = "2000"
 
 from oncetune.training import __main__ as program
-from oncetune.training import adapter, answers, dpo, metrics, sampling  # noqa: F401  # the imports to be shared
+from oncetune.training import answers, dpo, run, sampling  # noqa: F401  # the imports to be shared
 
 
-def run(folder: Path) -> int:
+def start(folder: Path) -> int:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     if (folder / "every_position").exists():
@@ -33,7 +33,7 @@ def main() -> None:
     for folder in map(Path, sys.argv[1:]):
         child = os.fork()
         if child == 0:
-            status = run(folder)
+            status = start(folder)
             sys.stderr.flush()
             os._exit(status)
         _, ended = os.waitpid(child, 0)

@@ -10,14 +10,24 @@ from uuid import uuid4
 import pytest
 
 from oncetune.artifacts.checkpoints import checkpoint_place, take_over
-from oncetune.artifacts.folder import folder_sha256
 from oncetune.contracts.checkpoint import PLAN_NAME, CheckpointPlan, Origin, close_with_seal, sealed_steps
 from oncetune.contracts.progress import STOPPED_EXIT, Finished, Progress, child_line
 from oncetune.training.plan import beginning, libraries, read_plan
-from tests.training.runs import TEXT_ROWS, write_run
+from tests.artifacts.given import folder_sha256
+from tests.training.conftest import FALLING
+from tests.training.runs import MANY_ROWS, Outcome, write_run
 from tests.training.test_program import start
 
 STEPS = 24
+KNOBS = {
+    "max_steps": STEPS,
+    "learning_rate": 1e-2,
+    "lora_dropout": 0.1,
+    "batch_size": 4,
+    "held_out_share": 0.4,
+    "samples": 2,
+}  # evaluated after 10 steps
+SEALED_FOR_SURE = 12
 RUN = uuid4()
 ORIGIN = Origin(run_id=str(RUN), dataset_sha256="0" * 64, recipe_sha256="1" * 64)
 # The adapter of the toy model fits into a file of this size, the optimizer's state does not.
@@ -29,9 +39,9 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, 80_000))
 TIMES = {"seconds_left", "tokens_per_second", "resumed_from_step", "checkpoint_step"}
 
 
-def _attempt(folder: Path, model: Path, store: Path | None, number: int, every: float = 0) -> Path:
+def _attempt(folder: Path, model: Path, store: Path | None, number: int, every: float = 0, **knobs: Any) -> Path:
     """A folder as the trainer stages it, with dropout: the state of the random numbers matters, too."""
-    write_run(folder, model, TEXT_ROWS, max_steps=STEPS, learning_rate=1e-2, lora_dropout=0.1, batch_size=2)
+    write_run(folder, model, MANY_ROWS, **knobs or KNOBS)
     if store is not None:
         taken = take_over(store, RUN, number, ORIGIN)
         plan = CheckpointPlan(
@@ -53,6 +63,17 @@ def _to_its_end(folder: Path, cache: Path) -> list[Any]:
     return lines
 
 
+def _killed(folder: Path, cache: Path) -> list[Any]:
+    """What it had said until then."""
+    said: list[Any] = []
+    with start(folder, cache) as child:
+        while not said or (said[-1].checkpoint_step or 0) < SEALED_FOR_SURE:
+            said.append(child_line.validate_json(child.stdout.readline()))
+        child.kill()
+        child.wait(10)
+    return said
+
+
 def _numbers(lines: list[Any]) -> dict[int, dict[str, Any]]:
     trained = (line for line in lines if isinstance(line, Progress) and line.phase == "training" and line.loss)
     return {line.step: line.model_dump(exclude=TIMES) for line in trained}
@@ -66,39 +87,34 @@ class Interrupted:
     sealed: dict[int, set[str]]
     seconds: float
     after: list[Any]
-    adapter: Path
+    folder: Path
 
 
 @pytest.fixture(scope="module")
 def undisturbed(toy_model: Path, model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], Path]:
     folder = _attempt(tmp_path_factory.mktemp("whole") / "attempt", toy_model, None, 1)
-    return _to_its_end(folder, model_cache), folder / "adapter"
+    return _to_its_end(folder, model_cache), folder
 
 
 @pytest.fixture(scope="module")
 def interrupted(toy_model: Path, model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     folder = tmp_path_factory.mktemp("interrupted")
     place = checkpoint_place(folder / "store", RUN, 1)
-    with start(_attempt(folder / "1", toy_model, folder / "store", 1), model_cache) as child:
-        before = []
-        while not before or (before[-1].checkpoint_step or 0) < 7:
-            before.append(child_line.validate_json(child.stdout.readline()))
-        child.kill()
-        child.wait(10)
+    before = _killed(_attempt(folder / "1", toy_model, folder / "store", 1), model_cache)
     sealed = {step: {path.name for path in (place / str(step)).iterdir()} for step in sealed_steps(place)}
     seconds = json.loads((place / str(max(sealed)) / "steps.json").read_text())[-1]["seconds"]
     after = _to_its_end(_attempt(folder / "2", toy_model, folder / "store", 2), model_cache)
-    return Interrupted(before, sealed, seconds, after, folder / "2" / "adapter")
+    return Interrupted(before, sealed, seconds, after, folder / "2")
 
 
 def test_a_killed_training_goes_on_to_the_last_digit(undisturbed, interrupted):
-    whole, adapter = undisturbed
+    whole, folder = undisturbed
     first, after = interrupted.after[0], _numbers(interrupted.after)
     resumed = max(interrupted.sealed)
     assert (first.phase, first.step, first.steps, first.resumed_from_step) == ("loading", resumed, STEPS, resumed)
     assert list(after) == list(range(resumed + 1, STEPS + 1)), "no step is made twice, none is left out"
     assert after == {step: told for step, told in _numbers(whole).items() if step > resumed}
-    assert folder_sha256(interrupted.adapter) == folder_sha256(adapter)
+    assert folder_sha256(interrupted.folder / "adapter") == folder_sha256(folder / "adapter")
 
 
 def test_checkpoints_change_no_number(undisturbed, interrupted):
@@ -120,12 +136,38 @@ def test_the_metrics_of_an_interrupted_training_are_of_the_whole_run(undisturbed
     assert metrics == whole
 
 
+def _record(folder: Path) -> dict[str, Any]:
+    """Without its times."""
+    record = Outcome(folder).record
+    told = record.model_dump(exclude={"phases": True, "metrics": {"train_seconds"}, "steps": {"__all__": {"seconds"}}})
+    assert [evaluation["step"] for evaluation in told["evaluations"]] == [0, 10, STEPS]
+    return told
+
+
+def test_the_record_of_an_interrupted_training_is_that_of_the_whole_run(undisturbed, interrupted):
+    assert _record(interrupted.folder) == _record(undisturbed[1])
+
+
+def test_an_attempt_that_went_on_still_has_the_adapter_from_before_the_text_fell_apart(
+    outcomes, loud_model, model_cache, tmp_path
+):
+    _killed(_attempt(tmp_path / "1", loud_model, tmp_path / "store", 1, **FALLING), model_cache)
+    after = _attempt(tmp_path / "2", loud_model, tmp_path / "store", 2, **FALLING)
+    assert _to_its_end(after, model_cache)[-1].metrics["adapter_step"] == 10
+    undisturbed = outcomes["falls_apart"]
+    assert Outcome(after).record.evaluations == undisturbed.record.evaluations
+    assert folder_sha256(after / "adapter") == folder_sha256(undisturbed.folder / "adapter")
+    assert max(sealed_steps(checkpoint_place(tmp_path / "store", RUN, 2))) == 19, (
+        "the broken step is worth no checkpoint"
+    )
+
+
 def test_only_the_newest_two_are_kept_and_hold_nothing_superfluous(interrupted):
     newest, *older = interrupted.sealed
     assert older == [newest - 1]
     assert interrupted.sealed[newest] == {
-        "adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "rng_state.pth", "scheduler.pt",
-        "seal.json", "steps.json", "trainer_state.json",
+        "adapter_config.json", "adapter_model.safetensors", "evaluations.json", "healthy.safetensors", "optimizer.pt",
+        "rng_state.pth", "scheduler.pt", "seal.json", "steps.json", "trainer_state.json",
     }  # fmt: skip
 
 

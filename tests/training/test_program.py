@@ -62,7 +62,7 @@ def test_the_program_ends_when_its_standard_input_ends(toy_model, model_cache, t
 def test_a_recipe_of_another_version_is_refused_before_anything_is_loaded(model_cache, tmp_path):
     folder = write_run(tmp_path / "run", "any", TEXT_ROWS)
     recipe = json.loads((folder / "recipe.json").read_text())
-    (folder / "recipe.json").write_text(json.dumps({**recipe, "recipe_version": 2}))
+    (folder / "recipe.json").write_text(json.dumps({**recipe, "recipe_version": 3}))
     with start(folder, model_cache) as child:
         *_, last = child.stdout.read().splitlines()
         assert child.wait(timeout=30) == 3
@@ -124,7 +124,7 @@ def test_a_model_without_a_chat_template_learns_from_plain_text(outcomes):
 
 
 REFUSALS = {
-    "plain_chat": ("no_chat_template", "Row 6 is a conversation"),
+    "plain_chat": ("no_chat_template", "Row 7 is a conversation"),
     "endless": ("no_end_of_sequence", "6 of 6 answers"),
     "cut": ("base_model_unavailable", "weights"),
     "missing": ("base_model_unavailable", "config.json is missing"),

@@ -62,7 +62,8 @@ def test_every_knob_reaches_the_library_that_turns_it(tmp_path):
 
 
 def test_no_knob_was_forgotten_above():
-    """`max_length` and `max_dropped_share` judge rows, before TRL sees any."""
+    """The others judge and hold out rows before TRL sees any, or act on the finished adapter."""
     defaults = Hyperparameters()
     left = {name for name in Hyperparameters.model_fields if getattr(GIVEN, name) == getattr(defaults, name)}
-    assert left == {"max_length", "max_dropped_share"}
+    judge, hold_out = {"max_length", "max_dropped_share"}, {"held_out_share", "held_out_max_rows"}
+    assert left == judge | hold_out | {"samples", "early_stop"}

@@ -21,7 +21,7 @@ def tokenizer(toy_model):
 
 @pytest.fixture
 def judge(toy_model, tokenizer):
-    limits = read_limits(BaseModel("toy", toy_model, None), tokenizer)
+    limits = read_limits(BaseModel("toy", toy_model, "0"), tokenizer)
 
     def judged(rows, **knobs):
         pairs = [PreferencePair.model_validate(row) for row in rows]
@@ -69,6 +69,7 @@ def test_a_sampled_prompt_is_the_trained_prompt(judge, tokenizer):
 def test_rows_over_the_limit_are_left_out_and_counted(judge):
     judged = judge([*TEXT_ROWS, row(chosen=LONG)], max_length=100)
     assert (judged.total, len(judged.pairs), judged.dropped_too_long, judged.limit) == (7, 6, 1, 100)
+    assert (judged.numbers, judged.dropped_equal) == ([0, 1, 2, 3, 4, 5], 0)
 
 
 @pytest.mark.parametrize("side", ["prompt", "chosen", "rejected"])
@@ -91,17 +92,41 @@ def test_a_set_of_which_nothing_is_left_is_refused_however_much_may_be_dropped(j
         judge([row(chosen=LONG)], max_length=100, max_dropped_share=1.0)
 
 
-def test_equal_answers_are_refused_with_their_number_and_first_row(judge):
-    with pytest.raises(Refusal, match=r"In 2 of 8 rows .* row 6") as refused:
-        judge([*TEXT_ROWS, row(chosen="Same.", rejected="Same."), row(chosen="No.", rejected="No.")])
+EQUAL = row(chosen="Same.", rejected="Same.")
+
+
+def test_rows_with_equal_answers_teach_nothing_and_are_left_out_and_counted(judge):
+    judged = judge([EQUAL, *TEXT_ROWS])
+    assert (judged.total, judged.dropped_equal, judged.dropped_too_long) == (7, 1, 0)
+    assert (judged.pairs, judged.numbers) == (judge(TEXT_ROWS).pairs, [1, 2, 3, 4, 5, 6])
+
+
+def test_more_equal_answers_than_may_be_left_out_refuse_the_set_and_the_first_row_is_named(judge):
+    with pytest.raises(Refusal, match=r"In 2 of 8 rows .* row 7\), and at most 20%") as refused:
+        judge([*TEXT_ROWS, EQUAL, row(chosen="No.", rejected="No.")])
+    assert refused.value.code == "equal_answers"
+    assert judge([*TEXT_ROWS, EQUAL, EQUAL], max_dropped_share=0.25).dropped_equal == 2
+
+
+def test_a_set_of_equal_answers_only_is_refused_however_much_may_be_dropped(judge):
+    with pytest.raises(Refusal, match="In 2 of 2 rows") as refused:
+        judge([EQUAL, EQUAL], max_dropped_share=1.0)
     assert refused.value.code == "equal_answers"
 
 
-def test_answers_that_differ_only_before_tokenisation_are_refused(judge):
+def test_a_row_that_is_equal_and_too_long_counts_once_and_both_reasons_count_against_the_share(judge):
+    rows = [*TEXT_ROWS, *TEXT_ROWS, row(chosen=LONG, rejected=LONG), row(chosen=LONG)]
+    judged = judge(rows, max_length=100)
+    assert (judged.total, len(judged.pairs), judged.dropped_equal, judged.dropped_too_long) == (14, 12, 1, 1)
+    with pytest.raises(Refusal, match=r"2 of 15 rows are longer .*, 1 more have the same answer twice") as refused:
+        judge([*rows, row(rejected=LONG)], max_length=100, max_dropped_share=0.19)
+    assert refused.value.code == "rows_too_long"
+
+
+def test_answers_that_differ_only_before_tokenisation_are_equal(judge):
     """The chat template trims a turn."""
     turn = [{"role": "assistant", "content": "Same."}]
-    with pytest.raises(Refusal, match="In 1 of 1 rows"):
-        judge([row(chosen="Same.", rejected=turn)])
+    assert judge([*TEXT_ROWS, row(chosen="Same.", rejected=turn)]).dropped_equal == 1
 
 
 def test_an_empty_set_is_refused(judge):
@@ -118,7 +143,7 @@ def test_a_prompt_whose_last_token_melts_into_the_answer_is_refused(judge, token
 
 def test_a_template_that_rejects_a_conversation_refuses_the_set(judge, tokenizer):
     tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
-    with pytest.raises(Refusal, match="row 0: roles must alternate"):
+    with pytest.raises(Refusal, match="row 1: roles must alternate"):
         judge(CHAT_ROWS)
 
 

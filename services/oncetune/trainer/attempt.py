@@ -1,34 +1,39 @@
 """One attempt at a run, from its lease to its end: stage, train, publish, finish."""
 
 import shutil
+import signal
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from pydantic import ValidationError
 from sqlalchemy import Engine
 
-from oncetune.artifacts.folder import BrokenAdapter, Published, check_adapter, discard, keep_log, publish_adapter
+from oncetune.artifacts.folder import BrokenAdapter
+from oncetune.artifacts.store import Files, Published, ResultStore
+from oncetune.artifacts.stores import open_store
 from oncetune.contracts.progress import REFUSED_EXIT, STOPPED_EXIT, Finished, Refused
-from oncetune.contracts.recipe import TrainingRecipe
 from oncetune.contracts.run import RunState
-from oncetune.datasets.packing import BrokenDataset, unpack_rows
+from oncetune.contracts.training_record import Phase
 from oncetune.ledger.ids import new_event_id
-from oncetune.ledger.leases import EndReason, Lease, LeaseLost, end_lease, finish_run, read_rows
+from oncetune.ledger.leases import EndReason, Lease, LeaseLost, StoredFiles, end_lease, finish_run
 from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
-from oncetune.trainer.checkpoints import clear_checkpoints, plan_checkpoints
+from oncetune.trainer.checkpoints import clear_checkpoints
 from oncetune.trainer.child import Child, NotStarted
+from oncetune.trainer.child_environment import training_environment
 from oncetune.trainer.heartbeat import Heartbeat, Verdict
 from oncetune.trainer.outcome import Failure, Stopped, Success
+from oncetune.trainer.preparation import Preparation
+from oncetune.trainer.publishing import NotPublished, discard, keep_log, publish, read_manifest, reason_of, recorded
+from oncetune.trainer.results import Results
 from oncetune.trainer.settings import TrainerSettings
 from oncetune.trainer.staging_disk import StagingDisk
-from oncetune.trainer.training_log import LOG_NAME
 
 LOOK_SECONDS = 0.1
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0  # between two tries to store an adapter
 
 
 @dataclass
@@ -41,74 +46,71 @@ class Attempt:
     lease: Lease
     stop: threading.Event
     folder: Path = field(init=False)
+    phases: tuple[Phase, ...] = field(init=False, default=())  # before the training
     _checkpoint_step: int | None = field(init=False, default=None)
+    _store: ResultStore = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder = self.settings.staging / f"{self.lease.run_id}-{self.lease.attempt}"
+        self._store = open_store(self.settings.artifacts)
 
     def run(self) -> None:
         """Try once. Nothing is raised for what can happen to a run; its end is in the ledger, or will be again."""
         patience = self.settings.lease + self.settings.outage_grace
         heartbeat = Heartbeat(self.beats, self.lease, every=self.settings.renew_every, patience=patience)
         published: Published | None = None
+        files: Files = {}
         try:
             with heartbeat:
                 outcome = self._train(heartbeat)
                 self._checkpoint_step = heartbeat.checkpoint_step
                 if isinstance(outcome, Success):
+                    must_stop = partial(self._must_stop_within, heartbeat=heartbeat)
+                    Results(self.engine, self.settings, self.lease, self.folder, must_stop).write(self.phases)
                     published, outcome = self._publish(outcome, heartbeat)
-            self._close(outcome, published)
+                files = published.files if published else keep_log(self._store, self.lease, self.folder)
+            self._close(outcome, published, files)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _stage(self) -> Failure | None:
-        """Write recipe and rows where the child finds them."""
-        try:
-            recipe = TrainingRecipe.model_validate(self.lease.recipe)
-        except ValidationError as error:
-            where = ".".join(str(part) for part in error.errors()[0]["loc"])
-            return Failure("bad_recipe", f"The recipe cannot be read: {where}")
-        with transaction(self.engine) as session:
-            chunks = read_rows(session, recipe.dataset_sha256)
-        self.engine.dispose()  # no connection is held while the child trains
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        try:
-            (self.folder / "dataset.jsonl").write_bytes(unpack_rows(chunks, sha256=recipe.dataset_sha256))
-        except BrokenDataset as error:
-            return Failure("broken_dataset", str(error))
-        (self.folder / "recipe.json").write_text(recipe.model_dump_json())
-        plan_checkpoints(self.settings, self.lease, self.folder)
-        return None
-
     def _train(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
+        listen = partial(self._listen, heartbeat)
+        preparation = Preparation(self.engine, self.settings, self.lease, self.folder, listen)
         try:
-            return self._stage() or self._listen(heartbeat)
+            ended = preparation.prepare()
+            self.lease, self.phases = preparation.lease, preparation.phases
+            environment = training_environment(self.settings.model_cache)
+            return ended or listen("training", self.settings.training_command, environment)
+        except LeaseLost:
+            return Stopped(None)
         except DATABASE_AWAY as error:
             return Stopped(EndReason.RELEASED, type(error).__name__)
         except NotStarted as error:
             return Stopped(EndReason.CHILD_DIED, f"The training could not be started: {error}")
         except OSError as error:
-            return Stopped(EndReason.NOT_STORED, f"The attempt could not be staged: {_reason(error)}")
+            return Stopped(EndReason.NOT_STORED, f"The attempt could not be staged: {reason_of(error)}")
 
-    def _listen(self, heartbeat: Heartbeat) -> Success | Failure | Stopped:
-        """The child from its start to its end, or to ours."""
+    def _listen(
+        self, heartbeat: Heartbeat, phase: str, command: tuple[str, ...], environment: Mapping[str, str]
+    ) -> Success | Failure | Stopped:
+        """A child from its start to its end, or to ours."""
         disk = StagingDisk(self.folder)
+        heartbeat.begin()
         with Child(
-            self.settings.training_command,
+            command,
             self.folder,
-            model_cache=self.settings.model_cache,
+            environment=environment,
             grace=self.settings.child_grace,
             max_log_bytes=self.settings.max_log_bytes,
             on_progress=heartbeat.tell,
         ) as child:
-            log.info("training.started", attempt=self.lease.attempt, pid=child.pid)
+            log.info(f"{phase}.started", attempt=self.lease.attempt, pid=child.pid)
             while (status := child.wait(LOOK_SECONDS)) is None:
                 if heartbeat.judged.is_set() or self.stop.is_set() or child.lingers:
                     break
                 if child.result is None and heartbeat.still_for > self.settings.progress_deadline.total_seconds():
                     return Stopped(
-                        EndReason.NO_PROGRESS, f"The training made no step in {self.settings.progress_deadline}"
+                        EndReason.NO_PROGRESS, f"The {phase} made no step in {self.settings.progress_deadline}"
                     )
         return self._judge_end(status, child.result, heartbeat, disk)
 
@@ -117,7 +119,7 @@ class Attempt:
     ) -> Success | Failure | Stopped:
         """A death is none where somebody else stopped the child, or took its disk."""
         grace = self.settings.child_grace.total_seconds()
-        if status == STOPPED_EXIT and self._must_stop_within(grace, heartbeat):
+        if status in (STOPPED_EXIT, -signal.SIGTERM) and self._must_stop_within(grace, heartbeat):
             status = None  # whoever stops all processes at once may have told the child before us
         outcome = _judge(status, result, heartbeat.verdict)
         if isinstance(outcome, Stopped) and outcome.reason is EndReason.CHILD_DIED and disk.refused():
@@ -125,24 +127,17 @@ class Attempt:
         return outcome
 
     def _publish(self, success: Success, heartbeat: Heartbeat) -> tuple[Published | None, Success | Failure | Stopped]:
-        """Store the adapter; while the disk refuses and the run is ours, again and again for `disk_grace`."""
-        adapter = self.folder / "adapter"
+        """Store the result; while the store refuses and the run is ours, again and again for `disk_grace`."""
+        must_stop = partial(self._must_stop_within, heartbeat=heartbeat)
         try:
-            check_adapter(adapter)
+            published = publish(
+                self._store, self.lease, self.folder, grace=self.settings.disk_grace, must_stop=must_stop
+            )
         except BrokenAdapter as broken:
             return None, Stopped(EndReason.CHILD_DIED, f"The training left no adapter that can be stored: {broken}")
-        end, pause = time.monotonic() + self.settings.disk_grace.total_seconds(), _FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                return publish_adapter(self.settings.artifacts, self.lease.run_id, self.lease.attempt, adapter), success
-            except OSError as error:
-                log.warning("adapter.not_stored", attempt=self.lease.attempt, reason=_reason(error))
-                left = end - time.monotonic()
-                if left <= 0:
-                    return None, Stopped(EndReason.NOT_STORED, f"The adapter could not be stored: {_reason(error)}")
-            if self._must_stop_within(min(pause, left), heartbeat):
-                return None, _judge(None, None, heartbeat.verdict)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        except NotPublished as refused:
+            return None, Stopped(EndReason.NOT_STORED, str(refused))
+        return published, success if published else _judge(None, None, heartbeat.verdict)
 
     def _must_stop_within(self, seconds: float, heartbeat: Heartbeat) -> bool:
         """At once when it must; False after `seconds`."""
@@ -153,25 +148,24 @@ class Attempt:
             heartbeat.judged.wait(min(LOOK_SECONDS, left))
         return True
 
-    def _close(self, outcome: Success | Failure | Stopped, published: Published | None) -> None:
+    def _close(self, outcome: Success | Failure | Stopped, published: Published | None, files: Files) -> None:
         """Tell the ledger, and again while the database is away: a finished adapter is never thrown away unasked."""
         event_id = new_event_id()
         outage = Outage(away="attempt.not_ended", back="attempt.ends", attempt=self.lease.attempt)
         unsure = False  # whether a try before did it, and only its answer was lost
-        self._keep_log()
         while True:
             try:
-                state = self._tell(outcome, published, event_id)
+                state = self._tell(outcome, published, recorded(files), event_id)
                 outage.over()
                 if state is None and not unsure:
                     raise LeaseLost
                 log.info("attempt.ended", attempt=self.lease.attempt, outcome=type(outcome).__name__, state=state)
-                clear_checkpoints(self.settings.artifacts, self.lease.run_id, state)
+                clear_checkpoints(self.settings.checkpoint_root, self.lease.run_id, state)
                 return
             except LeaseLost:
                 log.warning("lease.lost", attempt=self.lease.attempt, outcome="stale")
                 if published is not None:
-                    discard(self.settings.artifacts, self.lease.run_id, self.lease.attempt)
+                    discard(self._store, self.lease)
                 return
             except DATABASE_AWAY as error:
                 outage.goes_on(error)
@@ -181,7 +175,11 @@ class Attempt:
                 time.sleep(1)
 
     def _tell(
-        self, outcome: Success | Failure | Stopped, published: Published | None, event_id: UUID
+        self,
+        outcome: Success | Failure | Stopped,
+        published: Published | None,
+        files: StoredFiles | None,
+        event_id: UUID,
     ) -> RunState | None:
         with transaction(self.engine) as session:
             match outcome:
@@ -194,11 +192,13 @@ class Attempt:
                         state="completed",
                         metrics=metrics,
                         artifact_uri=published.uri,
-                        adapter_sha256=published.sha256,
+                        adapter_sha256=published.adapter_sha256,
+                        manifest=read_manifest(self.folder),
+                        files=files,
                     )
                 case Failure(code, message):
                     error = {"code": code, "message": message}
-                    return finish_run(session, self.lease, event_id=event_id, state="failed", error=error)
+                    return finish_run(session, self.lease, event_id=event_id, state="failed", files=files, error=error)
                 case Stopped(reason, message):
                     if reason is None:
                         raise LeaseLost
@@ -210,15 +210,8 @@ class Attempt:
                         rule=self.settings.strikes,
                         message=message,
                         checkpoint_step=self._checkpoint_step,
+                        files=files,
                     )
-
-    def _keep_log(self) -> None:
-        training_log = self.folder / LOG_NAME
-        try:
-            if training_log.exists():
-                keep_log(self.settings.artifacts, self.lease.run_id, self.lease.attempt, training_log)
-        except OSError as error:
-            log.warning("log.not_kept", reason=_reason(error))
 
 
 def _judge(
@@ -236,11 +229,4 @@ def _judge(
         return Stopped(EndReason.CANCELLED)
     if status is None:
         return Stopped(EndReason.RELEASED)
-    return Stopped(EndReason.CHILD_DIED, f"The training process ended with exit status {status}")
-
-
-def _reason(error: OSError) -> str:
-    """What the system said; shutil.Error speaks for several files: of the first one."""
-    if isinstance(error, shutil.Error):
-        return str(error.args[0][0][2])[:300]
-    return error.strerror or str(error)[:300]
+    return Stopped(EndReason.CHILD_DIED, f"The child process ended with exit status {status}")

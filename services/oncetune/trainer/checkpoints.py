@@ -22,7 +22,7 @@ _DOUBTED_AFTER = 2  # strikes since a run got further: one may be that of the at
 
 def plan_checkpoints(settings: TrainerSettings, lease: Lease, folder: Path) -> None:
     """Stage the plan, with what the attempt goes on from. A disk that refuses costs checkpoints, not the attempt."""
-    place = checkpoint_place(settings.artifacts, lease.run_id, lease.attempt)
+    place = checkpoint_place(settings.checkpoint_root, lease.run_id, lease.attempt)
     origin = Origin(
         run_id=str(lease.run_id),
         dataset_sha256=lease.recipe["dataset_sha256"],
@@ -31,7 +31,7 @@ def plan_checkpoints(settings: TrainerSettings, lease: Lease, folder: Path) -> N
     try:
         place.mkdir(parents=True, exist_ok=True)
         doubting = lease.strikes >= _DOUBTED_AFTER
-        taken = take_over(settings.artifacts, lease.run_id, lease.attempt, origin, doubting=doubting)
+        taken = take_over(settings.checkpoint_root, lease.run_id, lease.attempt, origin, doubting=doubting)
     except OSError as error:
         log.warning("checkpoints.off", attempt=lease.attempt, reason=error.strerror)
         return

@@ -1,11 +1,11 @@
-"""The training child: started with a clean environment, listened to line by line, ended as a whole."""
+"""The training child: started with the environment that is its own, listened to line by line, ended as a whole."""
 
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from contextvars import copy_context
 from datetime import timedelta
@@ -17,29 +17,9 @@ from pydantic import ValidationError
 
 from oncetune.contracts.progress import Finished, Progress, Refused, child_line
 from oncetune.logs import log
-from oncetune.tracing import current_traceparent
 from oncetune.trainer.training_log import LOG_NAME, keep_output
 
 MAX_LINE = 64 * 1024
-# glibc would give the large temporaries of a CPU step back to the kernel each time: 1.6 times slower without these.
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
-_OURS = ("DATABASE_URL", "DPO_", "DAPR_", "APP_API_TOKEN", "PG", "ONCETUNE_", "OTEL_", "TRACEPARENT")
-_SECRET_WORDS = ("SECRET", "PASSWORD", "TOKEN", "API_KEY")
-_FOR_MODELS = "HF_"  # the hub's token fetches private models
-
-
-def _may_know(name: str) -> bool:
-    secret = any(word in name.upper() for word in _SECRET_WORDS) and not name.startswith(_FOR_MODELS)
-    return not secret and not name.startswith(_OURS)
-
-
-def child_environment(model_cache: Path) -> dict[str, str]:
-    """The trainer's environment without its settings and secrets, with what training needs and the current trace."""
-    kept = {name: value for name, value in os.environ.items() if _may_know(name)}
-    ours = {"HF_HUB_DISABLE_TELEMETRY": "1", "ONCETUNE_MODEL_CACHE": str(model_cache)}
-    if (trace := current_traceparent()) is not None:
-        ours["TRACEPARENT"] = trace
-    return kept | _MALLOC | ours
 
 
 class NotStarted(Exception):
@@ -59,7 +39,7 @@ class Child(AbstractContextManager["Child"]):
         command: tuple[str, ...],
         folder: Path,
         *,
-        model_cache: Path,
+        environment: Mapping[str, str],
         grace: timedelta,
         max_log_bytes: int,
         on_progress: Callable[[Progress], None],
@@ -70,7 +50,7 @@ class Child(AbstractContextManager["Child"]):
         self.result: Finished | Refused | None = None
         with ExitStack() as opened:
             training_log = opened.enter_context((folder / LOG_NAME).open("wb", buffering=0))
-            self._process = _start([*command, str(folder)], child_environment(model_cache))
+            self._process = _start([*command, str(folder)], environment)
             opened.pop_all()  # the thread closes it
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -144,7 +124,7 @@ class Child(AbstractContextManager["Child"]):
                     self._said_all_at = self._said_all_at or time.monotonic()
 
 
-def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
     try:
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True)

@@ -28,8 +28,8 @@ def _mark(progress: Progress | None) -> int:
     return MAX_PROGRESS_EVENTS * min(progress.step, progress.steps) // progress.steps
 
 
-def _place(progress: Progress | None) -> tuple[str, int] | None:
-    return None if progress is None else (progress.phase, progress.step)
+def _place(progress: Progress | None) -> tuple[str, int, int] | None:
+    return None if progress is None else (progress.phase, progress.step, progress.part)
 
 
 class Verdict(StrEnum):
@@ -71,6 +71,10 @@ class Heartbeat(AbstractContextManager["Heartbeat"]):
             self._moved = time.monotonic()
         self._progress = progress
         training.tell(progress)
+
+    def begin(self) -> None:
+        """A child starts, and has all of its time before it."""
+        self._moved = time.monotonic()
 
     @property
     def still_for(self) -> float:

@@ -1,35 +1,72 @@
-"""What attempts left behind that were killed or lost their lease: adapters that no run shows, checkpoints of no use."""
+"""What is of no use any more: adapters that no run shows, checkpoints, and results whose time is over."""
 
+from collections.abc import Iterator
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
+from uuid import UUID
 
 from sqlalchemy import Engine
 
-from oncetune.artifacts.folder import attempts_with_adapters, discard, runs_with_artifacts
+from oncetune.artifacts.checkpoints import sweep_checkpoints
+from oncetune.artifacts.folder import FolderStore
+from oncetune.artifacts.store import ResultStore
 from oncetune.contracts.run import RunState
-from oncetune.ledger.reads import standing_of
+from oncetune.ledger.reads import Standing, standing_of
+from oncetune.ledger.sweep import retire_results
 from oncetune.logs import log
 from oncetune.postgres import transaction
 from oncetune.trainer.checkpoints import clear_checkpoints
 
 
-def sweep(engine: Engine, root: Path, *, batch: int) -> None:
-    """Look at every run that has something in `root`, `batch` of them in a transaction; never at all of them at once.
+def sweep(engine: Engine, store: ResultStore, checkpoints: Path, *, batch: int, kept: timedelta | None = None) -> None:
+    """Look at every run that has something there, `batch` of them in a transaction; never at all of them at once.
 
     Any number of trainers may do this at once, beside any attempts: what is taken away was given up for ever, since
-    attempts only rise and an ended run stays as it is. Runs that the ledger does not know are left alone. Raises
-    sqlalchemy's errors while the database is away.
+    attempts only rise and an ended run stays as it is. Runs that the ledger does not know are left alone. Results of
+    runs that ended longer than `kept` ago are marked in the ledger first, then taken away by this sweep or the next.
+    Raises sqlalchemy's errors while the database is away, OSError while the store is.
     """
-    found = runs_with_artifacts(root)
-    while some := list(islice(found, batch)):
+    if kept is not None:
+        _retire(engine, batch=batch, kept=kept)
+    for run, attempts in _standing(engine, store.places(), batch):
+        _sweep_results(store, run, attempts)
+    for run, _ in _standing(engine, FolderStore(checkpoints).places(), batch):
+        if run.retired:
+            sweep_checkpoints(checkpoints, run.run_id)
+        else:
+            clear_checkpoints(checkpoints, run.run_id, run.state)
+
+
+def _retire(engine: Engine, *, batch: int, kept: timedelta) -> None:
+    while True:
         with transaction(engine) as session:
-            runs = standing_of(session, some)
-        for run_id, state, newest in runs:
-            clear_checkpoints(root, run_id, state)
-            for attempt in attempts_with_adapters(root, run_id):
-                if attempt < newest or (attempt == newest and not _may_publish(state)):
-                    discard(root, run_id, attempt)
-                    log.info("adapter.swept", run_id=str(run_id), attempt=attempt)
+            retired = retire_results(session, limit=batch, kept=kept)
+        if retired:
+            log.info("results.retired", runs=retired)
+        if retired < batch:
+            return
+
+
+def _standing(
+    engine: Engine, places: Iterator[tuple[UUID, set[int]]], batch: int
+) -> Iterator[tuple[Standing, set[int]]]:
+    while some := dict(islice(places, batch)):
+        with transaction(engine) as session:
+            runs = standing_of(session, list(some))
+        for run in runs:
+            yield run, some[run.run_id]
+
+
+def _sweep_results(store: ResultStore, run: Standing, attempts: set[int]) -> None:
+    if run.retired:
+        store.remove(run.run_id)
+        log.info("results.removed", run_id=str(run.run_id))
+        return
+    for attempt in attempts:
+        if attempt < run.attempt or (attempt == run.attempt and not _may_publish(run.state)):
+            store.discard(run.run_id, attempt)
+            log.info("adapter.swept", run_id=str(run.run_id), attempt=attempt)
 
 
 def _may_publish(state: RunState) -> bool:

@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager
 
 from sqlalchemy import Engine
 
+from oncetune.artifacts.stores import open_store
 from oncetune.ledger.leases import EndReason, Lease, end_lease
 from oncetune.logs import Outage, about, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 from oncetune.tracing import span
 from oncetune.trainer.attempt import Attempt
+from oncetune.trainer.publishing import reason_of
 from oncetune.trainer.settings import TrainerSettings
 from oncetune.trainer.slot import Slot
 from oncetune.trainer.sweep import sweep
@@ -59,7 +61,12 @@ class Worker(AbstractContextManager["Worker"]):
     def _sweep_now_and_then(self) -> None:
         if time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + self._settings.sweep_every.total_seconds()
-            sweep(self._engine, self._settings.artifacts, batch=self._settings.sweep_batch)
+            settings = self._settings
+            store, kept = open_store(settings.artifacts), settings.artifacts_kept
+            try:
+                sweep(self._engine, store, settings.checkpoint_root, batch=settings.sweep_batch, kept=kept)
+            except OSError as error:
+                log.warning("artifacts.away", place=str(settings.artifacts), reason=reason_of(error))
 
     def _attempt(self, lease: Lease) -> None:
         named = {"oncetune.run_id": str(lease.run_id), "oncetune.attempt": str(lease.attempt)}

@@ -5,15 +5,13 @@ Environment: ONCETUNE_MODEL_CACHE is the folder for converted models (default: o
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel
 
-from oncetune.contracts.checkpoint import CheckpointPlan
-from oncetune.contracts.progress import REFUSED_EXIT, STOPPED_EXIT, Finished, Progress, Refused
-from oncetune.contracts.recipe import TrainingRecipe
-from oncetune.training.plan import beginning, read_plan
+from oncetune.contracts.progress import REFUSED_EXIT, STOPPED_EXIT, Finished, Refused
+from oncetune.training.phases import Phases
+from oncetune.training.plan import beginning, read_plan, read_recipe
 from oncetune.training.process import die_with_parent, model_cache, share_cores, take_stdout
 from oncetune.training.refusal import Refusal
 
@@ -33,8 +31,13 @@ def main() -> int:
 
     plan = read_plan(folder)
     send(beginning(plan))
+    phases = Phases()
     try:
-        metrics = train_adapter(folder, model_cache(os.environ), send, plan)
+        with phases.timed("loading"):
+            recipe = read_recipe(folder / "recipe.json")
+            from oncetune.training.run import train_adapter  # takes seconds: the trainer has heard from us before
+
+            metrics = train_adapter(recipe, folder, model_cache(os.environ), send, phases, plan)
     except Refusal as refusal:
         send(Refused(code=refusal.code, message=refusal.message))
         return REFUSED_EXIT
@@ -42,43 +45,6 @@ def main() -> int:
         return STOPPED_EXIT
     send(Finished(metrics=metrics))
     return 0
-
-
-def read_recipe(path: Path) -> TrainingRecipe:
-    """Raises Refusal for a recipe of another version or out of range."""
-    try:
-        return TrainingRecipe.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, problem["loc"])) or "the whole" for problem in error.errors())
-        raise Refusal("recipe_invalid", f"The recipe does not fit this version, look at: {fields}.") from error
-
-
-def train_adapter(
-    folder: Path, cache: Path, send: Callable[[Progress], None], plan: CheckpointPlan | None
-) -> dict[str, JsonValue] | None:
-    """Recipe and rows in, FOLDER/adapter/ out; the run's metrics, None when it was told to stop before its end."""
-    recipe = read_recipe(folder / "recipe.json")
-    hyperparameters = recipe.hyperparameters
-
-    # torch and its friends take seconds to import: the trainer has heard from us before
-    from oncetune.training import adapter, checkpoints, device, dpo, metrics, model, rows
-
-    pairs = rows.read_pairs(folder / "dataset.jsonl")
-    chosen_device = device.choose_device()
-    base = model.locate_base_model(recipe.base_model, cache)
-    tokenizer = model.load_tokenizer(base)
-    judged = rows.judge_rows(pairs, tokenizer, model.read_limits(base, tokenizer), hyperparameters)
-    weights = model.load_model(base, chosen_device.dtype)
-    try:
-        tuned, report = dpo.train(
-            weights, tokenizer, judged.pairs, hyperparameters, chosen_device, folder / "scratch", send, plan
-        )
-    except checkpoints.StoppedEarly:
-        return None
-    trainable = dpo.count_trainable(tuned)
-    send(Progress(phase="saving", step=len(report.steps), steps=len(report.steps)))
-    adapter.save_adapter(tuned, folder / "adapter")
-    return metrics.describe(report, judged, base, chosen_device, trainable)
 
 
 if __name__ == "__main__":

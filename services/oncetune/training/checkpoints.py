@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from oncetune.contracts.checkpoint import KEPT, CheckpointPlan, close_with_seal, sealed_steps, sync
+from oncetune.training.early_stop import HEALTHY_NAME
+from oncetune.training.evaluation import EVALUATIONS_NAME, HeldOut
 from oncetune.training.plan import libraries
 from oncetune.training.report import Report, StepLog
 
@@ -21,13 +23,13 @@ CANNOT_WRITE = (OSError, SafetensorError, RuntimeError)  # the last is torch's w
 _STEPS_NAME = "steps.json"
 # Of what the libraries write, what going on needs.
 _NEEDED = ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth",
-           "trainer_state.json", _STEPS_NAME)  # fmt: skip
+           "trainer_state.json", _STEPS_NAME, EVALUATIONS_NAME, HEALTHY_NAME)  # fmt: skip
 _MOST_OF_THE_TIME = 0.05  # that checkpoints may take, whatever the plan says
 
 _log = logging.getLogger(__name__)
 
 
-class StoppedEarly(Exception):
+class ToldToStop(Exception):
     """The child was told to stop; its last checkpoint is sealed if the disk allowed it."""
 
 
@@ -37,9 +39,10 @@ class Checkpoints(TrainerCallback):
     A checkpoint that cannot be written is a line in the training log and tried again later: training goes on.
     """
 
-    def __init__(self, plan: CheckpointPlan | None, report: Report) -> None:
+    def __init__(self, plan: CheckpointPlan | None, report: Report, held_out: HeldOut) -> None:
         self._plan = plan
         self._report = report
+        self._held_out = held_out
         self._next = 0.0
         self._began = 0.0
         self._before: Any = None
@@ -56,6 +59,7 @@ class Checkpoints(TrainerCallback):
             return None
         folder = self._plan.resume_from
         self._report.go_on([StepLog(**step) for step in json.loads((folder / _STEPS_NAME).read_text())])
+        self._held_out.go_on(folder)
         return str(folder)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -68,9 +72,9 @@ class Checkpoints(TrainerCallback):
             signal.signal(signal.SIGTERM, self._before)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self._plan is None or state.global_step >= state.max_steps:
+        if self._plan is None or state.global_step >= state.max_steps or control.should_training_stop:
             return  # the adapter itself comes next
-        control.should_training_stop = control.should_training_stop or self.told_to_stop
+        control.should_training_stop = self.told_to_stop
         control.should_save = self.told_to_stop or time.monotonic() >= self._next
         self._began = time.monotonic()
 
@@ -81,7 +85,7 @@ class Checkpoints(TrainerCallback):
             try:
                 self._seal(written, state, self._plan)
                 self._report.keep(state.global_step)
-            except OSError as error:
+            except CANNOT_WRITE as error:
                 self.give_up(error)
         self._wait(self._plan)
 
@@ -93,6 +97,7 @@ class Checkpoints(TrainerCallback):
 
     def _seal(self, written: Path, state: TrainerState, plan: CheckpointPlan) -> None:
         (written / _STEPS_NAME).write_text(json.dumps([asdict(step) for step in self._report.steps]))
+        self._held_out.keep(written)
         for path in written.iterdir():
             if path.name not in _NEEDED:
                 path.unlink()

@@ -1,7 +1,9 @@
 """Where and how exactly an attempt computes, chosen from what the machine has."""
 
+import platform
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,6 +20,16 @@ class Device:
     @property
     def precision(self) -> str:
         return str(self.dtype).removeprefix("torch.")
+
+
+def hardware_name(device: Device) -> str:
+    """What the maker calls it; on a CPU of a system that does not tell, its architecture."""
+    if device.name == "cuda":
+        return str(torch.cuda.get_device_name())
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def choose_device() -> Device:

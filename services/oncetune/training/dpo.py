@@ -1,6 +1,7 @@
 """Direct preference optimisation (arXiv 2305.18290) of a LoRA adapter, by TRL's DPOTrainer."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,12 @@ from trl import DPOConfig, DPOTrainer
 from oncetune.contracts.checkpoint import CheckpointPlan
 from oncetune.contracts.progress import Progress
 from oncetune.contracts.recipe import Hyperparameters
-from oncetune.training.checkpoints import CANNOT_WRITE, Checkpoints, StoppedEarly
+from oncetune.contracts.training_record import Evaluation
+from oncetune.training.checkpoints import CANNOT_WRITE, Checkpoints, ToldToStop
 from oncetune.training.device import Device
+from oncetune.training.evaluation import HeldOut
+from oncetune.training.held_out import Split
+from oncetune.training.phases import Phases
 from oncetune.training.refusal import Refusal
 from oncetune.training.report import Report
 from oncetune.training.rows import TokenPair
@@ -51,6 +56,22 @@ class JudgedPairsTrainer(DPOTrainer):
             self._checkpoints.give_up(error)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """The result: after an early stop the adapter is that of the last evaluation that was in order."""
+
+    model: PeftModel
+    report: Report
+    evaluations: list[Evaluation]
+    stopped_early: str | None  # the sentence that says why
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The one of this very adapter."""
+        known = self.evaluations[:-1] if self.stopped_early else self.evaluations
+        return known[-1] if known else None
+
+
 def score_completions_only() -> None:
     """Let TRL compute logits for answer tokens only, as it does on a GPU; on a CPU it does so for every position.
 
@@ -63,39 +84,45 @@ def score_completions_only() -> None:
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    pairs: list[TokenPair],
+    split: Split,
     hyperparameters: Hyperparameters,
     device: Device,
     folder: Path,
     send: Callable[[Progress], None],
+    phases: Phases,
     plan: CheckpointPlan | None = None,
-) -> tuple[PeftModel, Report]:
-    """Train a new adapter on `model` and return both with the report; raises Refusal for a run that breaks.
+) -> Trained:
+    """Train a new adapter on `model`; raises Refusal for a run that breaks.
 
     The reference is the same model with its adapter switched off, so no second copy is held. Temporary files go
     to `folder`. Memory that runs out raises; another attempt may find more. With a plan it goes on from the plan's
     checkpoint, on the same machine with the losses of a run that was never interrupted, and SIGTERM ends it at the
-    next step border by StoppedEarly.
+    next step border by ToldToStop.
     """
     score_completions_only()
-    report = Report(send)
-    checkpoints = Checkpoints(plan, report)
+    report = Report(send, phases)
+    held_out = HeldOut(split.held_out, hyperparameters, report, phases)
+    checkpoints = Checkpoints(plan, report, held_out)
     trainer = JudgedPairsTrainer(
         model=model,
         checkpoints=checkpoints,
         args=_arguments(hyperparameters, device, checkpoints.arriving or folder, model.num_parameters()),
-        train_dataset=_dataset(pairs),
+        train_dataset=_dataset(split.trained),
         processing_class=tokenizer,
         peft_config=_adapter(hyperparameters),
-        callbacks=[report, checkpoints],
+        callbacks=[report, held_out, checkpoints],  # a checkpoint holds its own step's evaluation
     )
     trainer.remove_callback(PrinterCallback)
     if count_trainable(trainer.model) == 0:
         raise Refusal("nothing_to_learn", "The base model has no linear layer that an adapter could change.")
-    trainer.train(resume_from_checkpoint=checkpoints.resume())
-    if checkpoints.told_to_stop and len(report.steps) < trainer.state.max_steps:
-        raise StoppedEarly
-    return trainer.model, report
+    resume_from = checkpoints.resume()
+    with phases.timed("training"):
+        trainer.train(resume_from_checkpoint=resume_from)
+    if held_out.early_stop.reason is not None:
+        held_out.early_stop.restore(trainer.model)
+    elif checkpoints.told_to_stop and len(report.steps) < trainer.state.max_steps:
+        raise ToldToStop
+    return Trained(trainer.model, report, held_out.evaluations, held_out.early_stop.reason)
 
 
 def count_trainable(model: torch.nn.Module) -> int:

@@ -48,7 +48,7 @@ class BaseModel:
 
     name: str  # as the recipe gives it
     folder: Path
-    revision: str | None  # commit of the hub, SHA-256 of the wheel's file; None for a folder
+    revision: str  # commit of the hub; SHA-256 of the wheel's file, of a folder's files
 
 
 def locate_base_model(name: str, cache: Path) -> BaseModel:
@@ -61,13 +61,22 @@ def locate_base_model(name: str, cache: Path) -> BaseModel:
     if name.startswith(("/", ".")):
         if not (Path(name) / "config.json").is_file():
             raise Refusal(_UNAVAILABLE, f"The folder {name} holds no model: config.json is missing.")
-        return BaseModel(name, Path(name), None)
+        return BaseModel(name, Path(name), _digest(Path(name)))
     wheel_file = _gguf_of_wheel(name)
     if wheel_file is not None:
         with wheel_file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         return BaseModel(name, _converted(wheel_file, cache / f"{digest}-{_CONVERTED}"), digest)
     return _from_hub(name)
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 of the files that make a model what it is: weights, configuration, tokenizer."""
+    whole = hashlib.sha256()
+    for path in sorted(path for pattern in _HUB_FILES for path in folder.glob(pattern)):
+        with path.open("rb") as opened:
+            whole.update(f"{path.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
 
 
 def _gguf_of_wheel(name: str) -> Path | None:

@@ -1,14 +1,27 @@
-"""What the trainer wants of checkpoints, and where this attempt begins; read before torch is imported."""
+"""The recipe, what the trainer wants of checkpoints, and where this attempt begins; read before torch is imported."""
 
 import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from oncetune.contracts.checkpoint import PLAN_NAME, CheckpointPlan, read_seal
 from oncetune.contracts.progress import Progress
+from oncetune.contracts.recipe import TrainingRecipe
+from oncetune.training.refusal import Refusal
 
 _LIBRARIES = ("torch", "transformers", "trl", "peft")
+
+
+def read_recipe(path: Path) -> TrainingRecipe:
+    """Raises Refusal for a recipe of another version or out of range."""
+    try:
+        return TrainingRecipe.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, problem["loc"])) or "the whole" for problem in error.errors())
+        raise Refusal("recipe_invalid", f"The recipe does not fit this version, look at: {fields}.") from error
 
 
 def libraries() -> dict[str, str]:

@@ -1,24 +1,12 @@
-"""A child that belongs to its trainer: its standard output is a protocol, and it dies when the trainer does."""
+"""The process of a training: a child of its trainer that shares the machine with others."""
 
-import ctypes
 import os
-import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Thread
-from typing import TextIO
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_ORPHANED_EXIT = 1
+from oncetune.child_program import die_with_parent, take_stdout
 
-
-def take_stdout() -> TextIO:
-    """The real standard output, kept for protocol lines; whatever else prints from now on goes to standard error."""
-    sys.stdout.flush()
-    protocol = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-    return protocol
+__all__ = ["die_with_parent", "model_cache", "share_cores", "take_stdout"]
 
 
 def share_cores() -> None:
@@ -28,19 +16,6 @@ def share_cores() -> None:
     time of a step on an idle one (DECISIONS.md has the figures).
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-
-
-def die_with_parent() -> None:
-    """End this process at once when standard input ends, and (Linux) when the thread that started it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    Thread(target=_wait_for_end_of_stdin, name="parent", daemon=True).start()
-
-
-def _wait_for_end_of_stdin() -> None:
-    while os.read(0, 4096):
-        pass
-    os._exit(_ORPHANED_EXIT)  # not sys.exit: only this thread would end
 
 
 def model_cache(environment: Mapping[str, str]) -> Path:

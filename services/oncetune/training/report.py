@@ -1,15 +1,16 @@
 """What a training run says of itself after each optimizer step, and when that must be its last."""
 
+import itertools
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from oncetune.contracts.progress import Progress
+from oncetune.training.phases import Phases
 from oncetune.training.refusal import Refusal
 
 _STEPS_TO_MOVE = 3  # a gradient of zero in so many first steps never becomes another
@@ -30,16 +31,17 @@ class StepLog:
     grad_norm: float
     learning_rate: float
     tokens: int
-    seconds: float  # of training, that of the attempts before included
+    seconds: float  # of training, without evaluations, that of the attempts before included
 
 
 class Report(TrainerCallback):
     """Sends a Progress for each step and raises Refusal for a run that broke or never moves."""
 
-    def __init__(self, send: Callable[[Progress], None]) -> None:
+    def __init__(self, send: Callable[[Progress], None], phases: Phases) -> None:
         self.steps: list[StepLog] = []
         self._send = send
-        self._began = 0.0
+        self._phases = phases
+        self._seconds_before = 0.0
         self._told = Progress()
         self._tokens_before = 0
 
@@ -47,18 +49,27 @@ class Report(TrainerCallback):
         """These steps were made by an attempt before: what follows counts on from them."""
         self.steps = steps
         self._tokens_before = steps[-1].tokens
+        self._seconds_before = steps[-1].seconds
         self._told = Progress(step=len(steps), resumed_from_step=len(steps), checkpoint_step=len(steps))
 
     def keep(self, step: int) -> None:
         """Tell that the checkpoint of `step` is sealed."""
         self._tell(self._told.model_copy(update={"checkpoint_step": step}))
 
+    def parts(self, phase: Literal["evaluating", "sampling"]) -> Callable[[], None]:
+        """To be called after each part of this phase: a trainer that hears of no other gives the child up."""
+        count = itertools.count(1)
+
+        def told() -> None:
+            self._send(self._told.model_copy(update={"phase": phase, "part": next(count)}))
+
+        return told
+
     def _tell(self, progress: Progress) -> None:
         self._told = progress
         self._send(progress)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._began = time.monotonic() - (self.steps[-1].seconds if self.steps else 0.0)
         self._tell(self._told.model_copy(update={"steps": state.max_steps}))
 
     def on_log(
@@ -68,7 +79,7 @@ class Report(TrainerCallback):
             return  # the summary at the end
         step = StepLog(
             logs[LOSS], logs[MARGIN], logs[ACCURACY], logs[CHOSEN], logs["grad_norm"], logs["learning_rate"],
-            self._tokens_before + logs["num_tokens"], time.monotonic() - self._began,
+            self._tokens_before + logs["num_tokens"], self._seconds_before + self._phases.seconds("training"),
         )  # fmt: skip
         self.steps.append(step)
         self._refuse_broken(step, state.global_step)

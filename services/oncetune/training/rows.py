@@ -2,7 +2,8 @@
 
 The library drops, cuts and mends rows without a word (a prompt over the limit, a cut answer without its end, two
 answers that a cut made equal, the tail of a prompt that merges with the answer); here each of them is counted or
-refused.
+refused. A row whose answers are the same tokens teaches nothing (the loss is constant there): it is left out like one
+that is too long, and counted once, as equal, where it is both. In a message, rows count from 1.
 
 Plain text meets a chat model as its users will: when the tokenizer has a chat template, a text prompt becomes one
 user turn and a text answer one assistant turn. Without a template the texts are joined as they are and the answer
@@ -47,8 +48,10 @@ class JudgedRows:
     """Rows that can be trained on as they are, and what became of the others."""
 
     pairs: list[TokenPair]
+    numbers: list[int]  # where each of them stands in the dataset, from 0
     total: int
-    dropped_too_long: int
+    dropped_equal: int
+    dropped_too_long: int  # of the others
     limit: int  # tokens of prompt and answer together
     form: str  # text, chat, text_as_chat or mixed_as_chat
 
@@ -82,12 +85,22 @@ def judge_rows(
         raise Refusal("dataset_empty", "The dataset holds no preference pair: send at least one.")
     tokenized = [_tokenize(index, pair, tokenizer) for index, pair in enumerate(pairs)]
     limit = min(hyperparameters.max_length, limits.context)
-    fitting = [pair for pair in tokenized if pair.longest <= limit]
-    _refuse_dropping_too_many(tokenized, fitting, limit, hyperparameters.max_dropped_share)
-    _refuse_equal_answers(tokenized)
+    different = [number for number, pair in enumerate(tokenized) if pair.chosen != pair.rejected]
+    numbers = [number for number in different if tokenized[number].longest <= limit]
+    _refuse_too_many_equal(tokenized, hyperparameters)
+    _refuse_dropping_too_many(tokenized, len(different), len(numbers), limit, hyperparameters)
+    fitting = [tokenized[number] for number in numbers]
     _refuse_missing_end(fitting, limits.end_ids)
     _refuse_unknown_ids(fitting, limits.vocabulary)
-    return JudgedRows(fitting, len(pairs), len(pairs) - len(fitting), limit, _form(pairs, tokenizer))
+    return JudgedRows(
+        pairs=fitting,
+        numbers=numbers,
+        total=len(pairs),
+        dropped_equal=len(pairs) - len(different),
+        dropped_too_long=len(different) - len(fitting),
+        limit=limit,
+        form=_form(pairs, tokenizer),
+    )
 
 
 def as_turns(text: str | Sequence[Message], role: str) -> Turns:
@@ -113,19 +126,20 @@ def _tokenize(index: int, pair: PreferencePair, tokenizer: PreTrainedTokenizerBa
     if not tokenizer.chat_template and not is_text:
         raise Refusal(
             "no_chat_template",
-            f"Row {index} is a conversation, but the base model has no chat template: "
+            f"Row {index + 1} is a conversation, but the base model has no chat template: "
             "send the rows as plain text or choose a chat model.",
         )
     try:
         prompt = prompt_ids(pair.prompt, tokenizer)
         answers = [_with_answer(pair, answer, tokenizer) for answer in (pair.chosen, pair.rejected)]
     except TemplateError as error:
-        raise Refusal("chat_template_failed", f"The base model's chat template refused row {index}: {error}") from error
+        what = f"The base model's chat template refused row {index + 1}: {error}"
+        raise Refusal("chat_template_failed", what) from error
     if any(ids[: len(prompt)] != prompt for ids in answers):
         raise Refusal(
             "prompt_border",
-            f"Row {index}: the prompt's last token changes when the answer follows it, so the model would learn from "
-            "another prompt than it will see. Move spaces from the prompt's end to the answer, or send chat turns.",
+            f"Row {index + 1}: the prompt's last token changes when the answer follows it, so the model would learn "
+            "from another prompt than it will see. Move spaces from the prompt's end to the answer, or send turns.",
         )
     chosen, rejected = (ids[len(prompt) :] for ids in answers)
     return TokenPair(prompt, chosen, rejected)
@@ -142,29 +156,31 @@ def _with_answer(
     return _ids(tokenizer(str(pair.prompt) + (text if text.endswith(end) else text + end)))
 
 
-def _refuse_dropping_too_many(
-    tokenized: Sequence[TokenPair], fitting: Sequence[TokenPair], limit: int, max_share: float
-) -> None:
-    dropped = len(tokenized) - len(fitting)
-    if fitting and dropped <= max_share * len(tokenized):
-        return
-    longest = max(pair.longest for pair in tokenized)
-    raise Refusal(
-        "rows_too_long",
-        f"{dropped} of {len(tokenized)} rows are longer than {limit} tokens (the longest: {longest}), and at most "
-        f"{max_share:.0%} may be left out: raise max_length (up to the model's context), shorten the rows, "
-        "or raise max_dropped_share.",
-    )
-
-
-def _refuse_equal_answers(tokenized: Sequence[TokenPair]) -> None:
+def _refuse_too_many_equal(tokenized: Sequence[TokenPair], hyperparameters: Hyperparameters) -> None:
     equal = [index for index, pair in enumerate(tokenized) if pair.chosen == pair.rejected]
-    if equal:
+    if not hyperparameters.may_leave_out(len(equal), len(tokenized)):
         raise Refusal(
             "equal_answers",
             f"In {len(equal)} of {len(tokenized)} rows chosen and rejected are the same tokens, so there is nothing "
-            f"to prefer (the first is row {equal[0]}, counted from 0): change or remove them.",
+            f"to prefer (the first is row {equal[0] + 1}), and at most {hyperparameters.most_left_out} may be "
+            "left out: change or remove them.",
         )
+
+
+def _refuse_dropping_too_many(
+    tokenized: Sequence[TokenPair], different: int, fitting: int, limit: int, hyperparameters: Hyperparameters
+) -> None:
+    if hyperparameters.may_leave_out(len(tokenized) - fitting, len(tokenized)):
+        return
+    longest = max(pair.longest for pair in tokenized)
+    equal = len(tokenized) - different
+    raise Refusal(
+        "rows_too_long",
+        f"{different - fitting} of {len(tokenized)} rows are longer than {limit} tokens (the longest: {longest})"
+        + (f", {equal} more have the same answer twice" if equal else "")
+        + f", and at most {hyperparameters.most_left_out} may be left out: raise max_length (up to the model's "
+        "context), shorten the rows, or raise max_dropped_share.",
+    )
 
 
 def _refuse_missing_end(pairs: Sequence[TokenPair], end_ids: frozenset[int]) -> None:
