@@ -13,8 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from oncetune.gateway.claims import sign
-from oncetune.gateway.http1 import Http1
-from oncetune.serve import create_app
+from oncetune.serve import SERVER, create_app
 from tests.deadline import eventually
 
 SECRET = "a-secret-of-the-tests-only"
@@ -62,8 +61,7 @@ def serving(
 def serving_app(app: FastAPI, *, port: int | None = None) -> Iterator[httpx.Client]:
     """A client of a running app; it has stopped when the block ends."""
     port = port or free_port()
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, http=Http1, log_config=None, access_log=False)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, **SERVER))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -24,9 +24,14 @@ _SECRET_WORDS = ("secret", "token", "signature", "password", "authorization")
 
 def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     for name in event:
-        if any(word in name.lower() for word in _SECRET_WORDS) and not name.endswith("_per_second"):
+        if is_secret(name) and not name.endswith("_per_second"):
             event[name] = "***"
     return event
+
+
+def is_secret(name: str) -> bool:
+    """Whether a field, or a parameter of a URL, of this name holds what nobody may read later."""
+    return any(word in name.lower() for word in _SECRET_WORDS)
 
 
 def configure_logs(service: str, *, json: bool | None = None) -> None:

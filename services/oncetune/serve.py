@@ -8,7 +8,9 @@ consume `run.requested` as one Dapr application, and each event would reach only
 import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 import anyio.to_thread
 import uvicorn
@@ -32,6 +34,7 @@ from oncetune.migrations import revision
 from oncetune.postgres import DATABASE_AWAY, connect
 from oncetune.scrape import MeasureHttp, Telemetry
 from oncetune.status import main as status
+from oncetune.status.links import DOWNLOADS
 from oncetune.tracing import CarryTrace, native_telemetry, set_export_defaults
 from oncetune.trainer import main as trainer
 from oncetune.trigger import main as trigger
@@ -39,6 +42,9 @@ from oncetune.trigger import main as trigger
 SERVICES = {"trigger": trigger, "status": status, "trainer": trainer}
 # Neither counted into the crowd nor traced: the sidecar bounds its deliveries, and an event brings its own trace.
 _NO_CALLER = (*DELIVERY_PATHS, *health.PATHS, scrape.PATH)
+# Of uvicorn. Without a bound it waits for ever for a caller who comes while it closes: it tells only those to leave
+# whom it knows by then (0.54).
+SERVER: dict[str, Any] = {"http": Http1, "log_config": None, "access_log": False, "timeout_graceful_shutdown": 10}
 _NO_POSTGRES = "DATABASE_URL is not a Postgres URL; it looks like postgresql://user:password@host:5432/database"
 _NO_SCHEMA = "the database has no tables of oncetune yet; run `oncetune migrate` as the database's owner"
 
@@ -50,26 +56,12 @@ class BadService(ValueError):
 def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
     """The app of these services, which shall listen on `port`. Settings are read when it starts, not before."""
     _check_names(names)
-    modules = [SERVICES[name] for name in names]
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        settings = modules[0].SETTINGS[0]()
-        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
-        app.state.requests = settings.requests
-        with ExitStack() as services:
-            for module in modules:
-                services.enter_context(module.running(app))
-            log.info("service.started", services=list(names), app_id=app_id(names))
-            yield
-            log.info("service.stopping", services=list(names))
-
     app = FastAPIOffline(  # the page at /docs comes whole from this process
         redoc_url=None,
         static_url="/docs/static",
         title="oncetune " + " and ".join(names),
         version=version("oncetune"),
-        lifespan=lifespan,
+        lifespan=partial(_running, names),
         redirect_slashes=False,  # a redirect would lead past the gateway, to this service's own address
         telemetry=native_telemetry(_untraced),
     )
@@ -79,8 +71,8 @@ def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
     app.include_router(scrape.routes)
     app.state.telemetry = Telemetry(names)
     dapr = DaprApp(app)
-    for module in modules:
-        module.mount(app, dapr)
+    for name in names:
+        SERVICES[name].mount(app, dapr)
     app.state.port = port
     app.state.app_token = _app_token()
     app.add_middleware(BoundedCrowd, free=_NO_CALLER)
@@ -88,6 +80,21 @@ def create_app(names: tuple[str, ...], *, port: int | None = None) -> FastAPI:
     app.add_middleware(CarryTrace, untraced=_untraced)
     app.add_middleware(MeasureHttp, service=app.state.telemetry.name)
     return app
+
+
+@asynccontextmanager
+async def _running(names: tuple[str, ...], app: FastAPI) -> AsyncIterator[None]:
+    """The app's lifespan: settings are read, then each service runs inside those before it."""
+    modules = [SERVICES[name] for name in names]
+    settings = modules[0].SETTINGS[0]()
+    anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
+    app.state.requests = settings.requests
+    with ExitStack() as services:
+        for module in modules:
+            services.enter_context(module.running(app))
+        log.info("service.started", services=list(names), app_id=app_id(names))
+        yield
+        log.info("service.stopping", services=list(names))
 
 
 def _check_names(names: tuple[str, ...]) -> None:
@@ -98,7 +105,7 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 
 def _untraced(path: str) -> bool:
-    return path.startswith(_NO_CALLER)
+    return path.startswith((*_NO_CALLER, DOWNLOADS))
 
 
 def _app_token() -> str:
@@ -163,4 +170,4 @@ def serve(names: tuple[str, ...], *, host: str, port: int) -> None:
 
 def run_server(app: FastAPI, *, host: str, port: int) -> None:
     """The HTTP server as all our services have it; returns once it has stopped."""
-    uvicorn.run(app, host=host, port=port, http=Http1, log_config=None, access_log=False, timeout_graceful_shutdown=10)
+    uvicorn.run(app, host=host, port=port, **SERVER)

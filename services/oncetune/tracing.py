@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 from fastapi.telemetry import TelemetryConfig
@@ -20,6 +21,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import Attributes
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from oncetune.logs import is_secret
 
 _W3C = TraceContextTextMapPropagator()
 _HEADER = "traceparent"
@@ -89,10 +92,13 @@ def set_export_defaults(service: str) -> None:
 
 
 def native_telemetry(untraced: Callable[[str], bool]) -> TelemetryConfig:
-    """FastAPI's own spans of the requests whose path is not `untraced`, and its export; nothing else of it."""
+    """FastAPI's own spans of the requests whose path is not `untraced`, and its export; nothing else of it.
+
+    A span holds the whole query, so a request whose query holds a secret has none; its trace is carried all the same.
+    """
 
     def excluded(scope: MutableMapping[str, Any]) -> bool:
-        return untraced(scope["path"])
+        return untraced(scope["path"]) or any(map(is_secret, _parameters(scope)))
 
     return {
         "auto_configure": True,
@@ -101,6 +107,11 @@ def native_telemetry(untraced: Callable[[str], bool]) -> TelemetryConfig:
         "operation_spans": False,
         "exclude": excluded,
     }
+
+
+def _parameters(scope: MutableMapping[str, Any]) -> list[str]:
+    query = scope.get("query_string", b"").decode("latin-1")
+    return [name for name, _ in parse_qsl(query, keep_blank_values=True)]
 
 
 class CarryTrace:

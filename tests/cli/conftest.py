@@ -9,6 +9,7 @@ import pytest
 
 from oncetune.local.up import Stack
 from tests.serving import SECRET as SERVERS_SECRET
+from tests.serving import serving
 from tests.stack import ROWS, program_environment, shared_toy_model, toy_stack
 
 Oncetune = Callable[..., subprocess.CompletedProcess[str]]
@@ -50,6 +51,18 @@ def at_stack(stack: Stack, oncetune: Oncetune) -> Oncetune:
         return oncetune(*words, said=said, **(known | settings))
 
     return run
+
+
+@pytest.fixture
+def at_services(monkeypatch: pytest.MonkeyPatch, database_url: str, oncetune: Oncetune) -> Iterator[Oncetune]:
+    """The same, on a trigger and a status without a trainer: the test plays it."""
+    with serving(monkeypatch, "trigger", "status", database_url=database_url) as client:
+
+        def run(*words: str, said: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+            known = {"ONCETUNE_URL": str(client.base_url), "DPO_GATEWAY_SHARED_SECRET": SERVERS_SECRET}
+            return oncetune(*words, said=said, **(known | settings))
+
+        yield run
 
 
 @pytest.fixture

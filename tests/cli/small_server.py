@@ -21,6 +21,7 @@ class SmallServer:
     date: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)  # "GET /health", in turn
+    bodies: list[bytes] = field(default_factory=list)  # that came, each in its turn
     url: str = ""
 
     @property
@@ -36,7 +37,7 @@ def small_server(server: SmallServer) -> Iterator[SmallServer]:
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             server.asked.append(f"{self.command} {path}")
-            self.rfile.read(int(self.headers.get("content-length", 0)))
+            server.bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
             status, told = server.answers.get(path, (404, {"detail": "There is no such path"}))
             text = isinstance(told, str)
             body = told.encode() if text else json.dumps(told).encode()

@@ -25,7 +25,11 @@ STORY: list[tuple[str, dict[str, Any]]] = [
 def _show(oncetune: Oncetune, story: list[tuple[str, dict[str, Any]]], *words: str) -> str:
     events = [{"position": n, "type": kind, "data": told} for n, (kind, told) in enumerate(story, 1)]
     run = {"run_id": RUN, "status": "cancelled", "checkpoint": {"step": 58}}
-    answers = {f"/runs/{RUN}": (200, run), f"/runs/{RUN}/events": (200, {"run_id": RUN, "events": events})}
+    answers = {
+        f"/runs/{RUN}": (200, run),
+        f"/runs/{RUN}/dataset": (200, {"source": "inline", "trained_before": []}),
+        f"/runs/{RUN}/events": (200, {"run_id": RUN, "events": events}),
+    }
     with small_server(SmallServer(answers)) as server:
         told = oncetune("runs", "show", RUN, *words, ONCETUNE_URL=server.url, DPO_GATEWAY_SHARED_SECRET="s" * 32)
     assert told.returncode == 0, told.stderr
@@ -62,7 +66,7 @@ def test_dead_letters_of_a_run_are_told_with_its_events(oncetune: Oncetune) -> N
 @pytest.mark.parametrize(
     ("story", "last"),
     [
-        (STORY[:1], 'checkpoint {"step": 58}'),
+        (STORY[:1], "quality not looked at"),
         (STORY[:2], "attempt 1 gpu-a from the beginning running"),
         (STORY[:5], "attempt 2 gpu-b running"),
         (

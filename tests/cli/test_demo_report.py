@@ -22,8 +22,14 @@ GOOD = Outcome(
 )
 
 
-def test_a_demo_in_which_everything_held_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(GOOD, seconds=1)
+@pytest.fixture
+def good(tmp_path: Path) -> Outcome:
+    (tmp_path / "report.html").write_text("<!doctype html>")
+    return replace(GOOD, adapter=tmp_path / "adapter")
+
+
+def test_a_demo_in_which_everything_held_says_so(good: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(good, seconds=1)
     assert "NOT KEPT" not in capsys.readouterr().out
 
 
@@ -38,12 +44,17 @@ def test_a_demo_in_which_everything_held_says_so(capsys: pytest.CaptureFixture[s
         {"trail": GOOD.trail | {"pending": 1}},
         {"tuned": ["rude", "rude"]},
         {"adapters": 2},
-        {"adapter": None},
+        {"adapter": Path("of/a/run/without/a/report")},
     ],
     ids=str,
 )
 def test_each_promise_that_was_not_kept_fails_the_demo_and_is_named(
-    broken: dict[str, object], capsys: pytest.CaptureFixture[str]
+    broken: dict[str, object], good: Outcome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not report(replace(GOOD, **broken), seconds=1)  # type: ignore[arg-type]
+    assert not report(replace(good, **broken), seconds=1)  # type: ignore[arg-type]
     assert capsys.readouterr().out.count("NOT KEPT") == 1
+
+
+def test_a_run_without_an_adapter_has_no_report_either(good: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not report(replace(good, adapter=None), seconds=1)
+    assert capsys.readouterr().out.count("NOT KEPT") == 2

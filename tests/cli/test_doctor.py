@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -22,8 +23,9 @@ FINGERPRINT = hashlib.sha256(SECRET.encode()).hexdigest()[:8]
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[httpx.Client]:
-    with serving(monkeypatch, "trigger", "status", database_url=database_url) as running:
+def client(monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Path) -> Iterator[httpx.Client]:
+    folders = {"ONCETUNE_ARTIFACTS": str(tmp_path / "artifacts")}
+    with serving(monkeypatch, "trigger", "status", database_url=database_url, environment=folders) as running:
         yield running
 
 
@@ -34,7 +36,7 @@ def test_a_deployment_that_is_well_passes_every_check_and_nothing_is_recorded(
     assert code == 0
     assert set(states(checks).values()) == {"ok"}
     assert list(checks) == [
-        "health", "database", "schema", "sidecar", "publishing", "registration", "outbox", "clock",
+        "health", "database", "schema", "sidecar", "publishing", "registration", "outbox", "artifacts", "clock",
         "unsigned trigger", "forged trigger", "secret", "dry run", "runs",
     ]  # fmt: skip
     assert FINGERPRINT in checks["secret"]["words"]
@@ -52,6 +54,15 @@ def test_the_table_is_for_people_and_its_secret_is_a_fingerprint(client: httpx.C
     assert wrong.returncode == 1
     assert "What to do:\n1. secret: " in wrong.stdout
     assert "secret, dry run, runs" in wrong.stderr
+
+
+def test_a_status_that_was_not_told_where_results_are_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, doctor: Doctor
+) -> None:
+    with serving(monkeypatch, "trigger", "status", database_url=database_url) as client:
+        code, checks = doctor(client.base_url)
+    assert (code, checks["artifacts"]["state"]) == (0, "warn")
+    assert "no run has links" in checks["artifacts"]["words"]
 
 
 def test_another_secret_than_the_servers_is_told_by_fingerprint(client: httpx.Client, doctor: Doctor) -> None:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from starlette.datastructures import Headers
 
 from oncetune.cli.client import signed_headers
+from oncetune.cli.watch import progress_words
 from oncetune.gateway.claims import Caller, read_caller
 from oncetune.gateway.settings import GatewaySettings
 from tests.cli.conftest import Oncetune
@@ -106,8 +107,9 @@ def test_a_url_that_is_none_is_a_matter_of_usage(oncetune: Oncetune, url: str) -
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("[1, ", "is not JSON"),
-        ('{"prompt": "a"}\n{broken\n', "line 2 is not JSON"),
+        ('[{"prompt": ', "row 1 cannot be read as JSON"),
+        ('{"prompt": "a", "chosen": "b", "rejected": "c"}\n{broken\n', "line 2 cannot be read as JSON"),
+        ("[7]", "row 1: not an object"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_where(
@@ -117,7 +119,7 @@ def test_a_file_that_cannot_be_read_says_where(
     told = oncetune(
         "submit", "rows", "--kb-id", "k", "--exp-name", "e", DPO_GATEWAY_SHARED_SECRET="a-secret-of-the-test"
     )
-    assert told.returncode == 2
+    assert told.returncode == 1
     assert complaint in told.stderr
 
 
@@ -210,3 +212,9 @@ def test_no_words_and_no_answer_end_in_a_traceback(oncetune: Oncetune, words: tu
         told = oncetune("runs", "list", *words, ONCETUNE_URL=server.url, DPO_GATEWAY_SHARED_SECRET="s" * 32)
     assert (told.returncode, told.stdout) == (code, "")
     assert told.stderr.startswith("oncetune: ") and "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(("phase", "said"), [("training", True), ("evaluating", False), ("sampling", False)])
+def test_the_time_left_is_that_of_the_steps_and_said_only_while_they_are_made(phase, said):
+    told = {"phase": phase, "step": 2, "steps": 2, "seconds_left": 0.0}
+    assert ("s left" in progress_words({"status": "running", "progress": told})) == said

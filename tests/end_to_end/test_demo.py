@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from oncetune.artifacts.folder import folder_sha256
+from tests.artifacts.given import folder_sha256
 
 
 def _processes_with(word: str) -> list[str]:

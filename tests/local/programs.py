@@ -17,7 +17,10 @@ STUBBORN = "import signal\nsignal.signal(15, signal.SIG_IGN)\nprint('up')\nsigna
 
 
 def carrying(mark: str) -> list[str]:
-    """The processes on this machine, this one aside, whose command line or environment holds `mark`."""
+    """The processes on this machine, this one aside, whose command line or environment holds `mark`.
+
+    A variable OMP_… of theirs reaches the trainer's children, too: see trainer/child_environment.py.
+    """
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():

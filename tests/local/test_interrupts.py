@@ -37,7 +37,7 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
     with (tmp_path / "told").open("w") as told:
         process = subprocess.Popen(
             [sys.executable, "-m", "oncetune.cli", *words],
-            env=program_environment(MARK=mark),
+            env=program_environment(OMP_MARK=mark),
             stdout=told,
             stderr=told,
             text=True,
@@ -90,7 +90,7 @@ def test_a_killed_up_takes_everything_with_it_and_the_next_one_starts(up: Up) ->
     words = ["up", "--data", str(up.data), "--port", "0", "--min-free-mb", "0"]
     again = subprocess.Popen(
         [sys.executable, "-m", "oncetune.cli", *words],
-        env=program_environment(MARK=up.mark),
+        env=program_environment(OMP_MARK=up.mark),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -104,7 +104,7 @@ def test_ctrl_c_in_the_middle_of_the_demo_ends_the_training_too(tmp_path: Path) 
     mark = uuid.uuid4().hex
     demo = subprocess.Popen(
         [sys.executable, "-m", "oncetune.cli", "demo", "--data", str(tmp_path), "--delivery", "direct"],
-        env=program_environment(MARK=mark),
+        env=program_environment(OMP_MARK=mark),
         stdout=subprocess.DEVNULL,
     )
     try:

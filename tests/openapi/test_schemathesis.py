@@ -1,18 +1,25 @@
 """Every check of schemathesis on every route of a served app with a real database, with signed calls."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from oncetune.contracts.topics import DEAD_LETTER_ROUTE
+from tests.ledger.given import ADAPTER, change, claim, record
 from tests.serving import signed
-from tests.status.given import FROM_SIDECAR, progress_event
+from tests.status.given import FROM_SIDECAR, finish, progress_event
+from tests.status.test_datasets import MANIFEST
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 
 
-def test_whatever_is_sent_to_a_route_is_answered_as_its_description_says(client, document, tmp_path):
+def test_whatever_is_sent_to_a_route_is_answered_as_its_description_says(client, document, tmp_path, engine):
+    completed = record(engine("trigger"), "completed").run_id
+    finish(engine, claim(engine("trainer")), state="completed", **ADAPTER)
+    manifest = MANIFEST.model_dump_json()
+    change(engine(None), "UPDATE ledger.run SET manifest = CAST(:manifest AS jsonb)", manifest=manifest)
     for path in DEAD_LETTER_ROUTE.values():
         for event in ({}, *(progress_event() for _ in range(5))):  # what a caller cannot make
             client.post(path, json=event, headers=FROM_SIDECAR).raise_for_status()
@@ -20,6 +27,7 @@ def test_whatever_is_sent_to_a_route_is_answered_as_its_description_says(client,
     headers = [word for name, value in signed().items() for word in ("--header", f"{name}: {value}")]
     bounds = ["--max-examples", "25", "--generation-deterministic", "--continue-on-failure", "--no-color"]
     command = [PROGRAM, "--config-file", CONFIG, "run", f"{client.base_url}/openapi.json", *bounds, *headers]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    known = os.environ | {"COMPLETED_RUN": str(completed)}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=known)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"Selected: {routes}/{routes}" in ended.stdout and "No issues found" in ended.stdout, ended.stdout

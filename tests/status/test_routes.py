@@ -7,7 +7,7 @@ from oncetune.contracts.progress import Progress
 from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, renew_lease
 from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
-from tests.ledger.given import change, claim, record
+from tests.ledger.given import ROWS, change, claim, record
 from tests.serving import signed
 from tests.status.given import finish
 
@@ -31,6 +31,7 @@ def test_a_run_is_readable_as_soon_as_it_is_recorded_and_leaves_out_what_is_not_
         "base_model": "zephyr",
         "attempt": 0,
         "strikes": 0,
+        "dataset": {"sha256": ROWS.sha256, "rows": 1},
     }
 
 

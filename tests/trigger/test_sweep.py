@@ -48,8 +48,31 @@ def test_events_are_kept_for_their_time_and_those_on_their_way_for_ever(engine):
     assert count(owner, "ledger.run") == 3
 
 
+def test_tokens_are_forgotten_when_they_have_expired_used_or_not(engine):
+    trigger, owner = engine("trigger"), engine(None)
+    run_id = record(trigger).run_id
+    change(
+        owner,
+        "INSERT INTO ledger.download_token (sha256, run_id, issued_to, expires_at, used_at)"
+        " SELECT encode(sha256(n::text::bytea), 'hex'), :run_id, n, now() + lives, used"
+        " FROM (VALUES ('fresh', interval '1 h', NULL::timestamptz), ('used', interval '1 h', now()),"
+        " ('old', interval '-1 s', NULL), ('old and used', interval '-1 day', now())) AS given (n, lives, used)",
+        run_id=run_id,
+    )
+
+    assert sweep_once(trigger, outbox_kept=WEEK, batch=1, stop=threading.Event())["downloads"] == 2
+
+    left = rows_of(owner, "SELECT issued_to FROM ledger.download_token")
+    assert {row.issued_to for row in left} <= {"fresh", "used"}
+
+
 @pytest.mark.parametrize(
-    ("name", "index"), [("sweep_outbox", "outbox_confirmed"), ("sweep_request_keys", "request_key_expiry")]
+    ("name", "index"),
+    [
+        ("sweep_outbox", "outbox_confirmed"),
+        ("sweep_request_keys", "request_key_expiry"),
+        ("sweep_download_tokens", "download_token_expiry"),
+    ],
 )
 def test_what_is_due_is_found_by_an_index_however_much_is_not(engine, name, index):
     owner = engine(None)
@@ -65,7 +88,14 @@ def test_what_is_due_is_found_by_an_index_however_much_is_not(engine, name, inde
         " SELECT gen_random_uuid(), :run_id, n, 'run.progress', '/', '{}', now() FROM generate_series(2, 9000) n",
         run_id=run_id,
     )
-    change(owner, "ANALYZE ledger.outbox, ledger.request_key")
+    change(
+        owner,
+        "INSERT INTO ledger.download_token (sha256, run_id, issued_to, expires_at)"
+        " SELECT encode(sha256(n::text::bytea), 'hex'), :run_id, 'ann', now() + interval '1 h'"
+        " FROM generate_series(1, 9000) n",
+        run_id=run_id,
+    )
+    change(owner, "ANALYZE ledger.outbox, ledger.request_key, ledger.download_token")
 
     plan = rows_of(owner, f"EXPLAIN {statement('ledger', name).text}", limit=BATCH, kept_seconds=1)
 

@@ -3,7 +3,8 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,6 +40,11 @@ def address(url: str, method: str, path: str) -> str:
     return (status.strip() if status and of_status else trigger).rstrip("/")
 
 
+def is_local(url: str) -> bool:
+    """Whether this is on this machine, and so before any proxy. Raises httpx.InvalidURL."""
+    return httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
+
+
 class Client:
     """One user's way to one deployment, see `address`. `with Client(...) as client:`"""
 
@@ -47,8 +53,7 @@ class Client:
         self._user = user
         self._secret = secret
         try:
-            local = httpx.URL(address(url, "GET", "/")).host in ("127.0.0.1", "localhost", "::1")  # before any proxy
-            self._http = httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=not local)
+            self._http = httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=not is_local(address(url, "GET", "/")))
         except httpx.InvalidURL as error:
             raise Failure(f"{url} is not a URL.", "Give --url as http://host:port", Exit.USAGE) from error
 
@@ -78,10 +83,29 @@ class Client:
         parameters: Mapping[str, str | int] | None = None,
     ) -> tuple[Document, httpx.Headers]:
         signed = {**signed_headers(self._user, self._secret), **(headers or {})}
-        try:
+        with self._told_apart():
             answer = self._http.request(
                 method, address(self.url, method, path) + path, content=body, headers=signed, params=parameters
             )
+        return self._document(answer), answer.headers
+
+    @contextmanager
+    def stream(self, path: str, **parameters: str) -> Iterator[httpx.Response]:
+        """The answer at this path, asked for without a signature; its body is read inside. Raises as `get` does."""
+        with (
+            self._told_apart(),
+            self._http.stream("GET", address(self.url, "GET", path) + path, params=parameters) as answer,
+        ):
+            if not answer.is_success:
+                answer.read()
+                self._document(answer)
+            yield answer
+
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        """What goes wrong on the way, in words."""
+        try:
+            yield
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise Failure(f"{self.url} is not a URL.", "Give --url as http://host:port", Exit.USAGE) from error
         except UnicodeEncodeError as error:  # an argument's bytes that are no text
@@ -89,6 +113,9 @@ class Client:
         except httpx.RequestError as error:
             reason = str(error) or type(error).__name__
             raise Unreachable(f"{self.url} does not answer: {reason}", "Is `oncetune up` running?") from error
+
+    def _document(self, answer: httpx.Response) -> Document:
+        """The JSON object of a success; raises Failure for any other answer."""
         try:
             document = answer.json() if answer.content else {}
         except ValueError as error:
@@ -96,7 +123,7 @@ class Client:
         if not isinstance(document, dict):
             document = {}
         if answer.is_success:
-            return document, answer.headers
+            return document
         raise _refusal(answer, document, self.url)
 
 

@@ -17,11 +17,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from oncetune.cli.client import Client, Document
+from oncetune.cli.dataset_files import inline_rows
 from oncetune.cli.demo_report import Outcome, report
 from oncetune.cli.exits import Failure
 from oncetune.cli.output import put
 from oncetune.cli.redelivery import Redelivery
-from oncetune.cli.submit import read_rows, send
+from oncetune.cli.submit import send
 from oncetune.cli.watch import follow
 from oncetune.local.cluster import forget
 from oncetune.local.delivery import Delivery
@@ -112,7 +113,7 @@ def _client(stack: Stack) -> Iterator[Client]:
 
 def _ask_twice(client: Client) -> tuple[str, bool]:
     """Post the bundled dataset, and the very same request again; the run, and whether the second named the first."""
-    rows = read_rows(str(TRAIN))
+    rows, _ = inline_rows(str(TRAIN))
     wanted: Document = {
         "kb_id": "demo",
         "exp_name": "politeness",
@@ -152,7 +153,7 @@ def _adapter(run: Document) -> Path | None:
 
 def _ask_both_models(stack: Stack, cache: Path, run: Document, home: Path) -> Answers:
     """Let the base model and the tuned one answer the held-out prompts, in a process with torch."""
-    prompts = [str(row["prompt"]) for row in read_rows(str(HELD_OUT)) if isinstance(row, dict)]
+    prompts = [json.loads(line)["prompt"] for line in HELD_OUT.read_text().splitlines()]
     put(f"Asking both models {len(prompts)} questions that were not in the dataset ...")
     request, answers = home / "questions.json", home / "answers.json"
     asked = {"base_model": stack.models[MODEL], "adapter": str(_adapter(run)), "prompts": prompts}

@@ -29,6 +29,12 @@ class Outcome:
     tuned: Sequence[str]
     polite: Callable[[str], bool]
 
+    @property
+    def report(self) -> Path | None:
+        """The page that tells of the run; beside the adapter."""
+        page = self.adapter and self.adapter.with_name("report.html")
+        return page if page and page.is_file() else None
+
     def share(self, answers: Sequence[str]) -> float:
         """The share of polite answers, 0 to 1."""
         return sum(map(self.polite, answers)) / max(1, len(answers))
@@ -50,6 +56,7 @@ class Outcome:
             ),
             (after - before >= VISIBLE, f"polite answers went from {before:.0%} to {after:.0%}"),
             (self.adapter is not None and self.adapters == 1, f"there is {self.adapters} adapter"),
+            (self.report is not None, "there is a report of the run"),
         ]
 
 
@@ -67,6 +74,7 @@ def report(outcome: Outcome, *, seconds: float) -> bool:
     if error:
         put(f"\nThe run's error: {error}")
     put(f"\nThe adapter: {outcome.adapter}")
+    put(f"The report, for a browser: {outcome.report}")
     put(f"Done in {seconds:.0f} s. Nothing of it is running any more; `oncetune up` keeps it up.")
     return all(kept for kept, _ in promises)
 

@@ -40,7 +40,7 @@ def _look(visit: Visit, *, user: str, secret: str | None, base_model: str) -> li
     health = visit.ask("GET", "/health")
     first = check_health(health, visit.url)
     if "status" not in health.document:  # it is not there, or not ours: nothing more is sent to it
-        rest = ("database", "schema", "sidecar", "publishing", "registration", "outbox", "clock")
+        rest = ("database", "schema", "sidecar", "publishing", "registration", "outbox", "artifacts", "clock")
         asked = ("unsigned trigger", "forged trigger", "secret", "dry run", "runs")
         return [first, *(unknown(name, "not asked") for name in (*rest, *asked))]
     checks = [first, *check_parts(health), check_clock(health)]

@@ -46,7 +46,7 @@ def check_health(health: Answer, url: str) -> Check:
 
 
 def check_parts(health: Answer) -> list[Check]:
-    """Database, schema, sidecar, publishing, registration and outbox, as far as `/health` tells."""
+    """Database, schema, sidecar, publishing, registration, outbox and artifacts, as far as `/health` tells."""
     told = health.document
     return [
         _database(told.get("database")),
@@ -55,6 +55,7 @@ def check_parts(health: Answer) -> list[Check]:
         _publishing(told.get("publishing")),
         _registration(told.get("registration"), told.get("environment")),
         _outbox(told.get("outbox")),
+        _artifacts(told.get("artifacts")),
     ]
 
 
@@ -142,3 +143,13 @@ def check_clock(health: Answer) -> Check:
         return ok("clock", f"{abs(skew):.0f} s apart")
     words = f"the server's is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
     return warn("clock", words, "Set both by NTP: claims expire by the server's clock")
+
+
+def _artifacts(told: object) -> Check:
+    name = "artifacts"
+    if told is None:
+        return unknown(name, _NOT_TOLD)
+    if told == "not set":
+        remedy = "Set ONCETUNE_ARTIFACTS of status to what the trainers have"
+        return warn(name, "status was not told where results are: no run has links to any", remedy)
+    return ok(name, f"links lead into a {shown(told)}" if told == "folder" else f"links lead to {shown(told)}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from oncetune.cli import dead_letters, runs
+from oncetune.cli import dataset, dead_letters, runs
 from oncetune.cli.exits import TABLE, Exit, Failure
 from oncetune.cli.options import Data, Delivery, Json, Url, User
 from oncetune.cli.output import put, tell
@@ -42,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(runs.app, name="runs")
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(dead_letters.app, name="dead-letters")
 
 
@@ -168,9 +169,14 @@ def doctor(
 
 @app.command()
 def submit(
-    file: Annotated[str, typer.Argument(help="Rows: a .json array or .jsonl; - reads standard input.", metavar="FILE")],
+    file: Annotated[
+        str | None,
+        typer.Argument(help="A JSON array or JSON lines, also gzipped; - reads standard input.", metavar="[FILE]"),
+    ] = None,
+    *,
     kb_id: Annotated[str, typer.Option(help="The knowledge base to train for; it has one active run at a time.")],
     exp_name: Annotated[str, typer.Option(help="A name for this experiment.")],
+    dataset_url: Annotated[str | None, typer.Option(help="In place of FILE: where the service fetches it.")] = None,
     base_model: Annotated[str, typer.Option(help="A model that the service knows.")] = "zephyr",
     hyperparameters: Annotated[str | None, typer.Option(help="A JSON object.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="One hyperparameter, key=value; repeatable.")] = None,
@@ -188,6 +194,8 @@ def submit(
     from oncetune.cli.client import Client, find_secret
     from oncetune.cli.submit import Submission, submit_and_follow
 
-    submission = Submission(file, kb_id, exp_name, base_model, hyperparameters, tuple(set_ or ()), idempotency_key)
+    submission = Submission(
+        file, dataset_url, kb_id, exp_name, base_model, hyperparameters, tuple(set_ or ()), idempotency_key
+    )
     with Client(url, user=user, secret=find_secret(data)) as client:
         submit_and_follow(client, submission, watch=watch, timeout=timeout, as_json=json_)

@@ -1,7 +1,9 @@
-"""Options that several commands share, and the client that they ask for."""
+"""Options that several commands share, and the client that they ask with."""
 
+from collections.abc import Callable
+from inspect import Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal
 
 import typer
 
@@ -22,8 +24,23 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 HERE = "http://127.0.0.1:8080"
 
 
-def client_of(url: str, user: str, data: Path) -> "Client":
-    """`with client_of(...) as client:`; raises Failure when there is no secret."""
-    from oncetune.cli.client import Client, find_secret  # httpx and the signature: not for `--help`
+def asking(command: Callable[Concatenate["Client", ...], None]) -> Callable[..., None]:
+    """As a command of Typer's: with --url, --user and --data in place of the client that is made of them.
 
-    return Client(url, user=user, secret=find_secret(data))
+    It raises Failure when there is no secret.
+    """
+    _client, *own = signature(command).parameters.values()
+
+    def ask(*, url: str, user: str, data: Path, **given: Any) -> None:
+        from oncetune.cli.client import Client, find_secret  # httpx and the signature: not for `--help`
+
+        with Client(url, user=user, secret=find_secret(data)) as client:
+            command(client, **given)
+
+    ask.__name__, ask.__doc__ = command.__name__, command.__doc__
+    ask.__signature__ = Signature([*own, *signature(_options).parameters.values()])  # type: ignore[attr-defined]  # read by Typer
+    return ask
+
+
+def _options(url: Url = HERE, user: User = "cli", data: Data = Path(".oncetune")) -> None:
+    """Of every command that asks."""

@@ -137,7 +137,8 @@ def _version(url: str, server: str) -> Check:
 
 def check_disk(folders: Sequence[str | None], minimum_bytes: int) -> Check:
     """The least free space under these folders, or under the current one when none is known."""
-    places = {_existing(Path(folder).absolute()) for folder in folders if folder} or {Path.cwd()}
+    on_disk = [folder for folder in folders if folder and "://" not in folder]
+    places = {_existing(Path(folder).absolute()) for folder in on_disk} or {Path.cwd()}
     try:
         free, place = min((shutil.disk_usage(place).free, place) for place in places)
     except OSError as error:

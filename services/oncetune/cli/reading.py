@@ -9,6 +9,7 @@ from oncetune.cli.attempts import attempt_lines, attempts_of
 from oncetune.cli.client import SEARCHED, Client, Document, objects, the_one
 from oncetune.cli.exits import Failure
 from oncetune.cli.output import columns, moment, print_json, put, tell
+from oncetune.cli.run_dataset import dataset_words, quality_words
 from oncetune.cli.watch import follow, progress_words, require_success
 
 
@@ -36,7 +37,8 @@ def show_run(client: Client, given: str, *, as_json: bool) -> None:
     if as_json:
         print_json({**run, "attempts": attempts})
         return
-    print_run(run)
+    told = client.get(f"/runs/{run_id}/dataset")
+    print_run({**run, "dataset": told, "quality": quality_words(told.get("quality"))})
     for line in attempt_lines(attempts):
         put(line)
 
@@ -84,6 +86,8 @@ def print_run(run: Document) -> None:
     times = {name: moment(facts[name]) for name in ("created_at", "started_at", "finished_at") if name in facts}
     if isinstance(run.get("progress"), dict):
         facts["progress"] = progress_words(run)
+    if isinstance(dataset := run.get("dataset"), dict):
+        facts["dataset"] = dataset_words(dataset)
     for line in columns([(name, _text(value)) for name, value in (facts | times).items()]):
         put(line)
 

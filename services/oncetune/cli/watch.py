@@ -58,7 +58,8 @@ def progress_words(run: Document) -> str:
 
 
 def _measured(told: dict[str, Any]) -> list[str]:
-    words = [] if told.get("phase", "training") == "training" else [str(told["phase"])]
+    phase = str(told.get("phase", "training"))
+    words = [] if phase == "training" else [phase]
     if told.get("steps"):
         words.append(f"step {told.get('step', 0)}/{told['steps']}")
     for name, form in (
@@ -69,6 +70,8 @@ def _measured(told: dict[str, Any]) -> list[str]:
         ("seconds_left", "{:.0f} s left"),
     ):
         value = told.get(name)
+        if name == "seconds_left" and phase != "training":
+            continue  # it counts optimizer steps alone: 0 while answers are still sampled
         if isinstance(value, int | float):
             words.append(form.format(value))
     return words

@@ -27,14 +27,16 @@ _MEANING = {
     404: "There is no such thing, or it is another caller's",
     408: "The request took too long to arrive",
     409: "In conflict with a request that is still in flight",
+    410: "It was there, and is no more",
     413: "Too large",
+    416: "A part was asked for, and only the whole is served",
     422: "Understood and refused; `detail` says why",
     429: "Too many, or too soon",
     500: "A fault of the service",
     503: "Not now; repeat it later",
 }
 _RETRY_LATER = (409, 429, 503)
-_OF_ANY: Refusals = {
+OF_ANY: Refusals = {
     400: {"invalid_http": "These bytes are not an HTTP/1.1 request"},
     500: {"internal_error": "Something broke here, not in the request"},
     503: {
@@ -149,7 +151,7 @@ def _complete(context: RouteContext, operation: Schema) -> None:
             tables.append(_OF_PARAMETERS)
     if _depends(context.dependant, caller):
         operation["security"] = [{"GatewayUser": [], "GatewaySignature": []}]
-        tables += [_OF_ANY, _OF_SIGNED]
+        tables += [OF_ANY, _OF_SIGNED]
     if _depends(context.dependant, admin):
         tables.append(_OF_ADMIN)
     for status, response in refusals(*tables).items():

@@ -52,6 +52,13 @@ class KeptCheckpoint(BaseModel):
     step: Annotated[int, Field(ge=1)]
 
 
+class RunDataset(BaseModel):
+    """The stored rows of a run."""
+
+    sha256: str
+    rows: int
+
+
 class RunAnswer(BaseModel):
     """Where a run stands."""
 
@@ -73,6 +80,8 @@ class RunAnswer(BaseModel):
     checkpoint: Annotated[
         KeptCheckpoint | Absent, Field(description="The newest one; a cancelled run keeps it, an ended one does not")
     ] = None
+    parent_run_id: Annotated[UUID | Absent, Field(description="The run that this one repeats")] = None
+    dataset: Annotated[RunDataset | Absent, Field(description="Once it is stored; not in lists")] = None
     created_at: UnixSeconds
 
 

@@ -1,6 +1,6 @@
 """Status's wiring: settings, engine, subscriptions, routes. It has no loops."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -13,7 +13,10 @@ from oncetune.gateway.settings import GatewaySettings
 from oncetune.health import Health, database_check, schema_report, tell
 from oncetune.postgres import connect
 from oncetune.scrape import STATEMENT_TIMEOUT as SCRAPE_TIMEOUT
+from oncetune.status.artifact_routes import routes as artifact_routes
+from oncetune.status.dataset_routes import dataset_routes
 from oncetune.status.dead_letter_routes import dead_letter_routes
+from oncetune.status.links import Downloads
 from oncetune.status.measure import measure
 from oncetune.status.routes import routes
 from oncetune.status.settings import StatusSettings
@@ -29,6 +32,8 @@ def mount(app: FastAPI, dapr: DaprApp) -> None:
     """Add the subscriptions and the routes."""
     subscribe(app, dapr)
     app.include_router(routes)
+    app.include_router(dataset_routes)
+    app.include_router(artifact_routes)
     app.include_router(dead_letter_routes)
 
 
@@ -37,13 +42,17 @@ def running(app: FastAPI) -> Iterator[None]:
     """Serve with settings from the environment; on exit the engine is closed."""
     settings = StatusSettings()
     app.state.gateway = GatewaySettings()
+    app.state.downloads = downloads = Downloads.of_settings(
+        settings, app.state.gateway, port=getattr(app.state, "port", None)
+    )
     engine = connect(settings.database_url, role=ROLE, pool_size=settings.threads, statement_timeout=STATEMENT_TIMEOUT)
     app.state.status = engine
     answer_with(app, engine)
     scrapes = connect(settings.database_url, role=ROLE, pool_size=0, statement_timeout=SCRAPE_TIMEOUT)
     app.state.telemetry.read = partial(measure, scrapes)
     app.state.telemetry.pools["status"] = engine
-    tell(app, Health(settings.environment, database_check(engine), {"schema": schema_report(engine)}))
+    own: dict[str, Callable[[], object]] = {"artifacts": downloads.kind}
+    tell(app, Health(settings.environment, database_check(engine), {"schema": schema_report(engine)}, own))
     try:
         yield
     finally:

@@ -4,16 +4,14 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
-from sqlmodel import Session
 
 from oncetune.contracts.run import RunState
 from oncetune.gateway.callers import SignedCaller
-from oncetune.gateway.claims import Caller
-from oncetune.gateway.errors import Refusal
-from oncetune.ledger.reads import find_run, list_runs
+from oncetune.ledger.datasets import find_dataset
+from oncetune.ledger.reads import list_runs
 from oncetune.ledger.tables import Run
 from oncetune.postgres import transaction
 from oncetune.status.answers import (
@@ -21,6 +19,7 @@ from oncetune.status.answers import (
     NOT_FOUND,
     KeptCheckpoint,
     RunAnswer,
+    RunDataset,
     RunFault,
     RunsAnswer,
     StoredAdapter,
@@ -30,12 +29,12 @@ from oncetune.status.answers import (
 from oncetune.status.cursor import cursor_pattern, read_cursor, write_cursor
 from oncetune.status.reads import read_trail
 from oncetune.status.tables import JournalEntry
+from oncetune.status.visibility import RunId, visible_run
 
 routes = APIRouter(tags=["runs"])
 
 _PATTERN = cursor_pattern("[0-9a-f]{32}")
 
-RunId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]  # another word is no run: 404
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Cursor = Annotated[str, Field(json_schema_extra={"pattern": _PATTERN})]  # told, not checked by it: 400 has its own code
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -45,8 +44,10 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 def show_run(run_id: RunId, caller: SignedCaller, request: Request) -> RunAnswer:
     """Where the run stands; 404 when there is none, or none of this caller's."""
     with transaction(request.app.state.status) as session:
-        run = _visible_run(session, run_id, caller)
-    return _answer(run)
+        run = visible_run(session, run_id, caller)
+        dataset = find_dataset(session, run)
+    stored = None if dataset is None else RunDataset(sha256=dataset.sha256, rows=dataset.row_count)
+    return _answer(run).model_copy(update={"dataset": stored})
 
 
 @routes.get("/runs", response_model_exclude_none=True, responses=BAD_CURSOR)
@@ -77,7 +78,7 @@ def show_runs(
 def show_events(run_id: RunId, caller: SignedCaller, request: Request) -> TrailAnswer:
     """The run's audit trail, and what was dropped or is still on its way."""
     with transaction(request.app.state.status) as session:
-        run = _visible_run(session, run_id, caller)
+        run = visible_run(session, run_id, caller)
         trail = read_trail(session, run)
     return TrailAnswer(
         run_id=run.id,
@@ -93,16 +94,6 @@ def show_events(run_id: RunId, caller: SignedCaller, request: Request) -> TrailA
 def _place(cursor: str) -> tuple[datetime, UUID]:
     created_at, run_id = read_cursor(cursor, _PATTERN)
     return created_at, UUID(run_id)
-
-
-def _visible_run(session: Session, run_id: str, caller: Caller) -> Run:
-    try:
-        run = find_run(session, UUID(run_id))
-    except ValueError:
-        run = None
-    if run is None or not (caller.admin or run.user_id == caller.user_id):
-        raise Refusal(404, "run_not_found", "There is no such run")
-    return run
 
 
 def _seconds(time: datetime | None) -> int | None:
@@ -124,10 +115,18 @@ def _answer(run: Run) -> RunAnswer:
         attempt=run.attempt,
         strikes=run.strikes,
         progress=run.progress if run.state == RunState.RUNNING else None,
-        artifact=StoredAdapter(uri=run.artifact_uri, sha256=run.adapter_sha256) if run.artifact_uri else None,
+        artifact=_stored(run),
         checkpoint=KeptCheckpoint(step=run.checkpoint_step) if run.checkpoint_step else None,
+        parent_run_id=run.parent_run_id,
         created_at=int(run.created_at.timestamp()),
     )
+
+
+def _stored(run: Run) -> StoredAdapter | None:
+    """None also when retention took the results away."""
+    if run.artifact_uri is None or run.files_removed_at is not None:
+        return None
+    return StoredAdapter(uri=run.artifact_uri, sha256=run.adapter_sha256)
 
 
 def _event(entry: JournalEntry) -> TrailEvent:

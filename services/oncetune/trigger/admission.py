@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated
 
@@ -10,8 +11,9 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from oncetune.gateway.callers import AdminCaller
+from oncetune.gateway.claims import Caller
 from oncetune.gateway.errors import Refusal
-from oncetune.trigger.body import VerifiedTrigger, read_body, verify
+from oncetune.trigger.body import VerifiedTrigger, dataset_too_large, read_body, verify
 from oncetune.trigger.state import LOCK_TIMEOUT, TriggerState
 
 SEAT_SECONDS = 5
@@ -29,11 +31,12 @@ async def verified(request: Request, _caller: AdminCaller) -> VerifiedTrigger:
     Large ones a few at a time: megabytes that are parsed hold a thread, and those who hold a seat need one to go on.
     """
     state = trigger_state(request)
-    body = await read_body(request, state.settings.max_body_bytes, state.settings.body_deadline)
+    limit = state.settings.max_body_bytes
+    body = await read_body(request, limit, state.settings.body_deadline, too_large=dataset_too_large(limit))
     if len(body) <= SMALL_BODY:
-        return verify(body, state.settings.models)
+        return verify(body, state.settings.models, state.settings.quality_gate)
     async with state.readers:
-        return await run_in_threadpool(verify, body, state.settings.models)
+        return await run_in_threadpool(verify, body, state.settings.models, state.settings.quality_gate)
 
 
 Trigger = Annotated[VerifiedTrigger, Depends(verified)]
@@ -64,6 +67,13 @@ Key = Annotated[str | None, Depends(request_key)]
 
 
 async def turn(request: Request, caller: AdminCaller, _trigger: Trigger, key: Key) -> AsyncIterator[timedelta | None]:
+    """Alone with its key, once its body is right. How long is left to whoever had to wait."""
+    async with alone(request, caller, key) as patience:
+        yield patience
+
+
+@asynccontextmanager
+async def alone(request: Request, caller: Caller, key: str | None) -> AsyncIterator[timedelta | None]:
     """Twins enter here one at a time: they take one seat, not all. How long is left to whoever had to wait."""
     loop = asyncio.get_running_loop()
     until = loop.time() + LOCK_TIMEOUT.total_seconds()

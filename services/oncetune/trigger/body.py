@@ -4,18 +4,22 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
-from difflib import get_close_matches
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SkipValidation, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 from starlette.requests import ClientDisconnect, Request
 
+from oncetune.contracts.names import unknown_name
 from oncetune.contracts.preferences import PackedRows
+from oncetune.contracts.quality import QualityGate
 from oncetune.contracts.recipe import Hyperparameters, TrainingRecipe
 from oncetune.contracts.strict_json import UnreadableJson, parse
 from oncetune.datasets.packing import pack_rows
-from oncetune.datasets.rows import BadRow, validate_rows
+from oncetune.datasets.refusal import BadRow, DatasetRefused
+from oncetune.datasets.rows import validate_rows
+from oncetune.datasets.survey import Survey
+from oncetune.datasets.urls import read_url
 from oncetune.gateway.errors import Refusal
 
 Name = Annotated[
@@ -24,6 +28,9 @@ Name = Annotated[
         min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
     ),
 ]
+
+
+Asked = TypeVar("Asked", bound=BaseModel)
 
 
 class TriggerBody(BaseModel):
@@ -40,6 +47,14 @@ class TriggerBody(BaseModel):
     hyperparameters: JsonValue = None
 
 
+class RerunBody(BaseModel):
+    """`POST /runs/{run_id}/rerun`; without it the new run is called as the old one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    exp_name: Name | SkipJsonSchema[None] = None
+
+
 @dataclass(frozen=True)
 class VerifiedTrigger:
     """A request that can become a run. `fingerprint` names the exact bytes that were sent."""
@@ -48,28 +63,29 @@ class VerifiedTrigger:
     exp_name: str
     base_model: str
     recipe: TrainingRecipe
-    rows: PackedRows
+    rows: PackedRows | None  # None: of a URL
+    dataset_url: str | None  # whole: it may hold a secret, and is never logged
     fingerprint: str
 
 
-def _too_large(limit: int) -> Refusal:
+def dataset_too_large(limit: int) -> Refusal:
     return Refusal(413, "dataset_too_large", f"The body is larger than {limit} bytes (DPO_MAX_DATASET_SIZE_MB)")
 
 
-async def read_body(request: Request, limit: int, deadline: timedelta) -> bytes:
-    """At most `limit` bytes of body; raises Refusal 413 before more is held, whatever Content-Length says.
+async def read_body(request: Request, limit: int, deadline: timedelta, *, too_large: Refusal) -> bytes:
+    """At most `limit` bytes of body; raises `too_large` before more is held, whatever Content-Length says.
 
     Raises Refusal 408 when it is not complete within `deadline`: a caller that drips would be held for ever.
     """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and len(declared) < 20 and int(declared) > limit:
-        raise _too_large(limit)
+        raise too_large
     body = bytearray()
     try:
         async with asyncio.timeout(deadline.total_seconds()):
             async for chunk in request.stream():
                 if len(body) + len(chunk) > limit:
-                    raise _too_large(limit)
+                    raise too_large
                 body += chunk
     except ClientDisconnect as error:
         raise Refusal(400, "incomplete_body", "The body ended before it was complete") from error
@@ -85,12 +101,8 @@ def _bad(code: str, detail: str) -> Refusal:
 
 def _only_known(given: dict[str, JsonValue], model: type[BaseModel], code: str, prefix: str = "") -> None:
     """Refuse the first unknown name; pydantic would hold an error for each of a body's megabytes."""
-    known = list(model.model_fields)
-    unknown = next((name for name in given if name not in model.model_fields), None)
-    if unknown is not None:
-        near = get_close_matches(unknown[:120], known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-        raise _bad(code, f"{prefix}{unknown[:120]} is not known; {hint}")
+    if sentence := unknown_name(given, model):
+        raise _bad(code, f"{prefix}{sentence}")
 
 
 def _sentence(error: ValidationError, prefix: str = "") -> str:
@@ -105,30 +117,43 @@ def _sentence(error: ValidationError, prefix: str = "") -> str:
     return f"{field}: {first['msg']}"
 
 
-def verify(body: bytes, models: dict[str, str]) -> VerifiedTrigger:
-    """Check everything that can be checked without the ledger; raises Refusal 400 for the first thing wrong."""
+def read_object(body: bytes, model: type[Asked]) -> Asked:
+    """The body as this model; raises Refusal 400 for the first thing wrong."""
     try:
         document = parse(body)
     except UnreadableJson as error:
         raise _bad("invalid_json", f"The body cannot be read as JSON: {error}") from error
     if not isinstance(document, dict):
         raise _bad("invalid_request", "The body is not a JSON object")
-    _only_known(document, TriggerBody, "invalid_request")
+    _only_known(document, model, "invalid_request")
     try:
-        trigger = TriggerBody.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
         raise _bad("invalid_request", _sentence(error)) from error
+
+
+def verify(body: bytes, models: dict[str, str], quality_gate: QualityGate = "warn") -> VerifiedTrigger:
+    """Check everything that can be checked without the ledger; raises Refusal 400 for the first thing wrong."""
+    trigger = read_object(body, TriggerBody)
     if trigger.algo != "dpo":
         raise _bad("unknown_algo", f"algo {trigger.algo[:80]!r} is not offered; offered: dpo")
     reference = _model(trigger.base_model, models)
     knobs = _hyperparameters(trigger.hyperparameters)
-    rows = _rows(trigger)
+    _one_dataset(trigger)
+    rows = None if trigger.dataset_inline is None else _rows(trigger.dataset_inline)
+    recipe = TrainingRecipe(
+        base_model=reference,
+        dataset_sha256=None if rows is None else rows.sha256,
+        quality_gate=quality_gate,
+        hyperparameters=knobs,
+    )
     return VerifiedTrigger(
         kb_id=trigger.kb_id,
         exp_name=trigger.exp_name,
         base_model=trigger.base_model,
-        recipe=TrainingRecipe(base_model=reference, dataset_sha256=rows.sha256, hyperparameters=knobs),
+        recipe=recipe,
         rows=rows,
+        dataset_url=None if trigger.dataset_url is None else _url(trigger.dataset_url),
         fingerprint=hashlib.sha256(body).hexdigest(),
     )
 
@@ -158,24 +183,25 @@ def _hyperparameters(given: JsonValue) -> Hyperparameters:
         raise _bad("invalid_hyperparameters", _sentence(error, "hyperparameters.")) from error
 
 
-def _rows(trigger: TriggerBody) -> PackedRows:
+def _one_dataset(trigger: TriggerBody) -> None:
     if (trigger.dataset_inline is None) == (trigger.dataset_url is None):  # a null is what some callers write for none
         raise _bad("one_dataset", "Give exactly one of dataset_inline and dataset_url")
-    if trigger.dataset_url is not None:
-        raise _check_url(trigger.dataset_url)
+
+
+def _rows(inline: JsonValue) -> PackedRows:
+    survey = Survey()
     try:
-        return pack_rows(validate_rows(trigger.dataset_inline))
+        return pack_rows(validate_rows(inline, survey=survey), survey)
     except BadRow as error:
         raise _bad("invalid_dataset", str(error)) from error
 
 
-def _check_url(url: str) -> Refusal:
+def _url(url: str) -> str:
+    """As it was given; whether its host may be asked is decided where it is fetched."""
     try:
-        parts = urlsplit(url)
-    except ValueError:
-        return _bad("invalid_dataset_url", "dataset_url is not a URL")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return _bad("invalid_dataset_url", "dataset_url must begin with http:// or https:// and name a host")
-    if not parts.path.endswith((".json", ".jsonl", ".jsonl.gz")):
-        return _bad("invalid_dataset_url", "dataset_url must name a .json, .jsonl or .jsonl.gz file")
-    return _bad("not_offered_yet", "dataset_url is not offered yet; send the rows as dataset_inline")
+        path = read_url(url).path
+    except DatasetRefused as refused:
+        raise _bad("invalid_dataset_url", f"dataset_url: {refused.message}") from refused
+    if not path.endswith((".json", ".jsonl", ".jsonl.gz")):
+        raise _bad("invalid_dataset_url", "dataset_url must name a .json, .jsonl or .jsonl.gz file")
+    return url

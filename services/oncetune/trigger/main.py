@@ -17,15 +17,18 @@ from sqlalchemy import Engine
 from oncetune.dapr import Publish, direct_publisher, require_sidecar, sidecar_publisher
 from oncetune.gateway.errors import answer_with
 from oncetune.gateway.openapi import add_schemas
+from oncetune.gateway.public_url import public_base_url
 from oncetune.gateway.registration import Registration, RegistrationState
 from oncetune.gateway.settings import GatewaySettings, RegistrationSettings
 from oncetune.health import Health, database_check, schema_report, tell
 from oncetune.ledger.outbox import Pace, backlog
 from oncetune.postgres import connect, transaction
+from oncetune.trigger.downloads import downloads
 from oncetune.trigger.expiry import expire
 from oncetune.trigger.openapi import body_schemas
 from oncetune.trigger.publishing import Publishing
 from oncetune.trigger.relay import relay
+from oncetune.trigger.rerun import reruns
 from oncetune.trigger.routes import routes
 from oncetune.trigger.settings import TriggerSettings
 from oncetune.trigger.state import LOCK_TIMEOUT, TriggerState
@@ -39,6 +42,8 @@ SIDECAR_PATIENCE = timedelta(seconds=0.5)  # of `/health`, whose checks have 2 s
 def mount(app: FastAPI, _dapr: DaprApp) -> None:
     """Trigger publishes and subscribes to nothing."""
     app.include_router(routes)
+    app.include_router(downloads)
+    app.include_router(reruns)
 
 
 @contextmanager
@@ -72,11 +77,12 @@ def running(app: FastAPI) -> Iterator[None]:
     """Serve with settings from the environment; on exit the loops have ended and the engines are closed."""
     settings = TriggerSettings()
     app.state.gateway = GatewaySettings()
-    registration = _registration(app)
+    registration, public_url = _registration(app)
     engine = connect(settings.database_url, role=ROLE, pool_size=settings.threads, lock_timeout=LOCK_TIMEOUT)
     loops = connect(settings.database_url, role=ROLE, pool_size=settings.loop_connections)
-    seats, readers = asyncio.Semaphore(settings.waiting_requests), asyncio.Semaphore(settings.parsed_at_once)
-    state = TriggerState(settings, engine, seats, readers)
+    crowds = (settings.waiting_requests, settings.parsed_at_once, settings.downloads_at_once)
+    seats, readers, downloading = map(asyncio.Semaphore, crowds)
+    state = TriggerState(settings, engine, seats, readers, downloading, public_url)
     app.state.trigger = state
     answer_with(app, engine)
     app.state.telemetry.pools |= {"trigger": engine, "loops": loops}
@@ -105,11 +111,13 @@ def registration_settings(app: FastAPI) -> RegistrationSettings:
     return RegistrationSettings() if port is None else RegistrationSettings(port=port)
 
 
-def _registration(app: FastAPI) -> Registration:
+def _registration(app: FastAPI) -> tuple[Registration, str | None]:
+    """The registration, and the public URL where one is known."""
     try:
-        return Registration(registration_settings(app))
+        settings = registration_settings(app)
     except ValidationError as error:
-        return Registration.unreadable(error)
+        return Registration.unreadable(error), None
+    return Registration(settings), public_base_url(settings)
 
 
 @contextmanager

@@ -8,10 +8,13 @@ from pydantic.json_schema import models_json_schema
 
 from oncetune.contracts.preferences import PreferencePair
 from oncetune.contracts.recipe import Hyperparameters
-from oncetune.gateway.openapi import Refusals, Schema, refusals
-from oncetune.trigger.body import TriggerBody
+from oncetune.gateway.openapi import OF_ANY, Refusals, Schema, refusals
+from oncetune.trigger.body import RerunBody, TriggerBody
 
 _REF = "#/components/schemas/{model}"
+
+_LABEL = "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?"
+_URL = rf"^https?://({_LABEL}\.){{1,5}}[a-z]{{2,10}}(:[1-9][0-9]{{0,3}})?/[A-Za-z0-9_./~-]*\.(json|jsonl|jsonl\.gz)(\?[!-\"$-~]*)?$"
 
 _BUSY: Refusals = {503: {"busy": "Too many requests wait; repeat this one with its Idempotency-Key"}}
 _TRIGGER: Refusals = {
@@ -24,9 +27,8 @@ _TRIGGER: Refusals = {
         "unknown_base_model": "base_model 'zefir' is not known; known: zephyr",
         "invalid_hyperparameters": "hyperparameters.betta is not known; did you mean beta?",
         "one_dataset": "Give exactly one of dataset_inline and dataset_url",
-        "invalid_dataset": "row 3: chosen is missing",
+        "invalid_dataset": "dataset_inline[3]: chosen is missing",
         "invalid_dataset_url": "dataset_url must begin with http:// or https:// and name a host",
-        "not_offered_yet": "dataset_url is not offered yet; send the rows as dataset_inline",
     },
     408: {"body_too_slow": "The body was not complete within 60 seconds"},
     409: {"request_in_flight": "The first request with this Idempotency-Key is still in flight; repeat this one"},
@@ -46,6 +48,28 @@ _EXAMPLE = {
     ],
     "hyperparameters": {"beta": 0.1, "epochs": 3},
 }
+# What the rows of OpenAI's preference fine-tuning say; datasets/openai.py reads them.
+_TURNS: Schema = {"type": "array", "minItems": 1, "items": {"$ref": _REF.format(model="Message")}}
+_OPENAI_ROW: Schema = {
+    "title": "OpenAIPreference",
+    "type": "object",
+    "properties": {
+        "input": {
+            "type": "object",
+            "properties": {
+                "messages": _TURNS,
+                "tools": {"type": ["array", "null"], "maxItems": 0},
+                "parallel_tool_calls": {"type": ["boolean", "null"]},
+            },
+            "required": ["messages"],
+            "additionalProperties": False,
+        },
+        "preferred_output": _TURNS,
+        "non_preferred_output": _TURNS,
+    },
+    "required": ["input", "preferred_output", "non_preferred_output"],
+    "additionalProperties": False,
+}
 _REPLAYED = {
     "description": "`true` when this is the answer of the first request with this Idempotency-Key",
     "schema": {"type": "string", "enum": ["true"]},
@@ -60,13 +84,64 @@ _ANSWERS = {
             "dataset_sha256": "5e" * 32,
         }
     },
+    "dry run of a URL": {
+        "value": {
+            "status": "valid",
+            "dataset_url": "https://example.org/pairs.jsonl.gz",
+            "base_model": "HuggingFaceH4/zephyr-7b-beta",
+        }
+    },
 }
 
+_REPEATED: Refusals = {
+    **{status: _TRIGGER[status] for status in (408, 409, 429)},
+    400: {
+        **{code: _TRIGGER[400][code] for code in ("incomplete_body", "invalid_json", "invalid_idempotency_key")},
+        "invalid_request": "exp_name: use 1 to 200 characters, no control characters, not only blanks",
+    },
+    413: {"body_too_large": "The body is larger than 16384 bytes"},
+    422: {
+        **_TRIGGER[422],
+        "unknown_recipe": "The run was recorded by another version, whose recipe this one cannot read",
+    },
+}
 TRIGGER_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"headers": {"Idempotent-Replayed": _REPLAYED}, "content": {"application/json": {"examples": _ANSWERS}}},
     **refusals(_BUSY, _TRIGGER),
 }
-CANCEL_RESPONSES = refusals(_BUSY, {404: {"run_not_found": "There is no such run"}})
+RERUN_BODY = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {"schema": {"$ref": _REF.format(model="RerunBody")}, "example": {"exp_name": "again"}}
+        },
+    }
+}
+_NO_RUN: Refusals = {404: {"run_not_found": "There is no such run"}}
+CANCEL_RESPONSES = refusals(_BUSY, _NO_RUN)
+TOKEN_RESPONSES = refusals(
+    _BUSY, _NO_RUN, {429: {"too_many_downloads": "The run has 100 download tokens that nobody has used; use one"}}
+)
+RERUN_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"headers": {"Idempotent-Replayed": _REPLAYED}},
+    **refusals(_BUSY, _NO_RUN, _REPEATED),
+}
+_DOWNLOAD: Refusals = {
+    401: {"bad_token": "This token is unknown, expired or used; ask for another"},
+    404: {"no_dataset": "The run ended before its dataset was stored; the token was not used"},
+    409: {"dataset_not_stored": "The run's dataset is not stored yet; come again with the same token"},
+    416: {"no_ranges": "A download is whole or not at all; the token was not used"},
+}
+_ROW = '{"chosen": "Let me look, please.", "prompt": "Where is my parcel?", "rejected": "No idea."}\n'
+_DIGEST = {"description": "SHA-256 of the rows, as RFC 9530 writes it", "schema": {"type": "string"}}
+DOWNLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The rows, one JSON object a line; the token is used up",
+        "headers": {"Repr-Digest": _DIGEST},
+        "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": _ROW}},
+    },
+    **refusals(OF_ANY, _BUSY, _DOWNLOAD),
+}
 TRIGGER_BODY = {
     "requestBody": {
         "required": True,
@@ -76,12 +151,21 @@ TRIGGER_BODY = {
 
 
 def body_schemas(models: Mapping[str, str]) -> Schema:
-    """The components that TRIGGER_BODY refers to; `models` is the setting: a caller's name for each model."""
-    wanted: list[type[BaseModel]] = [TriggerBody, PreferencePair, Hyperparameters]
+    """The components that the bodies refer to; `models` is the setting: a caller's name for each model."""
+    wanted: list[type[BaseModel]] = [TriggerBody, RerunBody, PreferencePair, Hyperparameters]
     _, definitions = models_json_schema([(model, "validation") for model in wanted], ref_template=_REF)
     schemas: Schema = definitions["$defs"]
     body = schemas["TriggerBody"]
-    body["required"] = [*body["required"], "dataset_inline"]
+    body["oneOf"] = [
+        {
+            "required": [one],
+            "properties": {one: {"type": kind}, other: {"type": "null"}},
+        }
+        for one, kind, other in (
+            ("dataset_inline", "array", "dataset_url"),
+            ("dataset_url", "string", "dataset_inline"),
+        )
+    ]
     body["properties"] |= {
         "base_model": {
             "type": "string",
@@ -90,11 +174,12 @@ def body_schemas(models: Mapping[str, str]) -> Schema:
         },
         "algo": {"type": "string", "default": "dpo", "enum": ["dpo"]},
         "dataset_inline": {
-            "type": "array",
+            "type": ["array", "null"],
             "minItems": 1,
-            "items": {"$ref": _REF.format(model="PreferencePair")},
+            "description": "A row without prompt is read too, where chosen and rejected begin with the same one.",
+            "items": {"anyOf": [{"$ref": _REF.format(model="PreferencePair")}, _OPENAI_ROW]},
         },
-        "dataset_url": {"type": "null", "description": "Not offered yet"},
+        "dataset_url": {"type": ["string", "null"], "pattern": _URL, "example": "https://example.org/pairs.jsonl.gz"},
         "hyperparameters": {"anyOf": [{"$ref": _REF.format(model="Hyperparameters")}, {"type": "null"}]},
     }
     return schemas

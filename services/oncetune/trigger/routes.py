@@ -1,15 +1,14 @@
 """`POST /trigger-finetune` and `POST /runs/{id}/cancel`."""
 
 from datetime import timedelta
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
-from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
 from oncetune.contracts.run import TERMINAL, RunState
+from oncetune.datasets.urls import printable_url
 from oncetune.gateway.callers import AdminCaller
 from oncetune.gateway.errors import Refusal
 from oncetune.ledger.requests import (
@@ -22,13 +21,13 @@ from oncetune.ledger.requests import (
     accept,
     request_cancel,
 )
-from oncetune.ledger.tables import Run
 from oncetune.logs import about, log
 from oncetune.postgres import transaction
 from oncetune.tracing import current_traceparent
 from oncetune.trigger.admission import Key, Patience, Seat, Trigger, in_flight, trigger_state
-from oncetune.trigger.dry_run import DryRun, Valid, valid
+from oncetune.trigger.dry_run import DryRun, Valid, ValidUrl, valid
 from oncetune.trigger.openapi import CANCEL_RESPONSES, TRIGGER_BODY, TRIGGER_RESPONSES
+from oncetune.trigger.runs import RunId, existing_run
 from oncetune.trigger.state import TriggerState
 
 routes = APIRouter(tags=["trigger"])
@@ -56,7 +55,7 @@ async def trigger_finetune(
     request: Request,
     response: Response,
     dry_run: DryRun = False,
-) -> Accepted | Valid:
+) -> Accepted | Valid | ValidUrl:
     """Accept a run, once. The same key and body always answer with the same run."""
     if dry_run:
         return valid(trigger, user_id=caller.user_id)
@@ -67,17 +66,20 @@ async def trigger_finetune(
         base_model=trigger.base_model,
         recipe=trigger.recipe,
         rows=trigger.rows,
+        dataset_url=trigger.dataset_url,
+        shown_url=trigger.dataset_url and printable_url(trigger.dataset_url),
         traceparent=current_traceparent(),
     )
-    answer = await run_in_threadpool(_accept, trigger_state(request), wanted, key, trigger.fingerprint, patience)
+    answer = await run_in_threadpool(accept_run, trigger_state(request), wanted, key, trigger.fingerprint, patience)
     if answer.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return Accepted(run_id=answer.run_id, status=RunState.QUEUED)  # the first answer, whatever happened since
 
 
-def _accept(
+def accept_run(
     state: TriggerState, wanted: RunRequest, key: str | None, fingerprint: str, patience: timedelta | None
 ) -> RequestAnswer:
+    """Record what an admitted caller wants, wake the relay, and say it in one line. Raises Refusal 409, 422, 429."""
     answer = _record(state, wanted, key, fingerprint, patience)
     if not answer.replayed:
         state.wake_relay.set()
@@ -87,7 +89,7 @@ def _accept(
             outcome="duplicate" if answer.replayed else "ok",
             user_id=wanted.user_id,
             kb_id=wanted.kb_id,
-            rows=wanted.rows.row_count,
+            rows=wanted.rows and wanted.rows.row_count,
         )
     return answer
 
@@ -121,28 +123,12 @@ def _record(
 
 
 @routes.post("/runs/{run_id}/cancel", responses=CANCEL_RESPONSES)
-def cancel_run(
-    run_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})],
-    caller: AdminCaller,
-    _seat: Seat,
-    request: Request,
-) -> Accepted:
+def cancel_run(run_id: RunId, caller: AdminCaller, _seat: Seat, request: Request) -> Accepted:
     """Stop a queued run at once, a running one at its next heartbeat. Asked again, it answers the same way."""
-    try:
-        wanted = UUID(run_id)
-    except ValueError as error:
-        raise Refusal(404, "run_not_found", "There is no such run") from error
     with transaction(trigger_state(request).engine) as session:
-        run = _find(session, wanted)
+        run = existing_run(session, run_id)
         ended = run.state in TERMINAL
-        request_cancel(session, wanted, requested_by=caller.user_id)
+        request_cancel(session, run.id, requested_by=caller.user_id)
         session.refresh(run)
-    log.info("run.cancel_requested", outcome="ended" if ended else "ok", state=run.state, run_id=str(wanted))
-    return Accepted(run_id=wanted, status=run.state)
-
-
-def _find(session: Session, run_id: UUID) -> Run:
-    run = session.get(Run, run_id)
-    if run is None:
-        raise Refusal(404, "run_not_found", "There is no such run")
-    return run
+    log.info("run.cancel_requested", outcome="ended" if ended else "ok", state=run.state, run_id=str(run.id))
+    return Accepted(run_id=run.id, status=run.state)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from oncetune.contracts.quality import QualityGate
 from oncetune.ledger.leases import StrikeRule
 from oncetune.ledger.outbox import Pace
 from oncetune.settings import ServiceSettings
@@ -26,12 +27,18 @@ class TriggerSettings(ServiceSettings):
 
     max_dataset_size_mb: Annotated[int, Field(ge=1, le=64, validation_alias="DPO_MAX_DATASET_SIZE_MB")] = 5  # MiB
     models: dict[ModelName, ModelName] = Field(default_factory=MODELS.copy)  # the name that a caller may use
+    quality_gate: QualityGate = "warn"  # of the runs that are recorded from now on
     body_deadline: timedelta = timedelta(minutes=1)  # from its first byte to its last
     key_lifetime: timedelta = timedelta(minutes=10)
     runs_per_minute: Annotated[int, Field(ge=1)] = 5  # of one user, over all replicas
     waiting_requests: Annotated[int, Field(ge=1)] = 8  # at once; fewer than `threads`, the others queue up to 5 s
     parsed_at_once: Annotated[int, Field(ge=1, le=100)] = 2  # bodies beyond 16 KiB; each takes a thread
     loop_connections: Annotated[int, Field(ge=2, le=100)] = 3  # of the relay, the expiry and the sweep, not of requests
+
+    download_token_lifetime: timedelta = timedelta(hours=2)
+    download_tokens_per_run: Annotated[int, Field(ge=1, le=10_000)] = 100  # that nobody has used yet
+    downloads_at_once: Annotated[int, Field(ge=1, le=1000)] = 8  # each holds about 2 MiB; others queue up to 5 s
+    download_deadline: timedelta = timedelta(minutes=30)  # a worker that takes longer is hung up on
 
     delivery: Literal["sidecar", "direct"] = "sidecar"
     direct_status_url: str | None = None

@@ -22,5 +22,7 @@ class TriggerState:
     engine: Engine
     seats: asyncio.Semaphore
     readers: asyncio.Semaphore  # bodies that are parsed at once
+    download_seats: asyncio.Semaphore
+    public_url: str | None = None  # without a slash at its end
     turns: MutableMapping[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)  # by user and key
     wake_relay: threading.Event = field(default_factory=threading.Event)

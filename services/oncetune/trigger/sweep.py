@@ -8,15 +8,19 @@ from functools import partial
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from oncetune.ledger.sweep import sweep_outbox, sweep_request_keys
+from oncetune.ledger.sweep import sweep_download_tokens, sweep_outbox, sweep_request_keys
 from oncetune.logs import Outage, log
 from oncetune.postgres import DATABASE_AWAY, transaction
 
 
 def sweep_once(engine: Engine, *, outbox_kept: timedelta, batch: int, stop: threading.Event) -> dict[str, int]:
     """Forget what is due, `batch` rows in a transaction; how many rows of each table went."""
-    keys, events = partial(sweep_request_keys, limit=batch), partial(sweep_outbox, limit=batch, kept=outbox_kept)
-    return {"request_keys": _sweep(engine, keys, batch, stop), "outbox": _sweep(engine, events, batch, stop)}
+    due: dict[str, Callable[[Session], int]] = {
+        "request_keys": partial(sweep_request_keys, limit=batch),
+        "outbox": partial(sweep_outbox, limit=batch, kept=outbox_kept),
+        "downloads": partial(sweep_download_tokens, limit=batch),
+    }
+    return {table: _sweep(engine, some, batch, stop) for table, some in due.items()}
 
 
 def _sweep(engine: Engine, some: Callable[[Session], int], batch: int, stop: threading.Event) -> int:

@@ -16,6 +16,8 @@ DEMO_HYPERPARAMETERS: Final[dict[str, Any]] = {
     "lr_scheduler": "constant",
     "batch_size": 2,
     "max_steps": 18,
+    "held_out_max_rows": 8,  # the demo asks 30 questions of its own at the end
+    "samples": 2,
 }
 
 _COURTEOUS_OPENINGS = (
