@@ -10,6 +10,7 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, make_url, text
@@ -17,10 +18,12 @@ from sqlalchemy import Engine, make_url, text
 from oncetune.logs import configure_logs
 from oncetune.migrations.upgrade import upgrade
 from oncetune.postgres import connect
+from tests.artifacts.s3 import S3Server, s3_server, told
 from tests.brokers.brokers import missing_brokers
 from tests.chaos.ground import missing_parts
 from tests.images.images import missing_images, tested_here
 from tests.postgres import TestServer, start_server
+from tests.report.browser import CHROMIUM
 
 TEMPLATE = f"oncetune_template_{os.getpid()}"
 
@@ -45,7 +48,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     brokers = [f"brokers: left out here: {', '.join(absent)}"] if absent else []
     images = [] if tested_here() else [f"images: left out here: make images (missing: {', '.join(missing_images())})"]
     alerts = [] if shutil.which("promtool") else ["helm: left out here: alerts (needs promtool)"]
-    return [f"postgres: {server.kind}", *chaos, *brokers, *images, *alerts] if server else []
+    browser = [] if CHROMIUM else ["report: left out here: what a browser makes of it (needs chromium)"]
+    return [f"postgres: {server.kind}", *chaos, *brokers, *images, *alerts, *browser] if server else []
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -110,10 +114,18 @@ def engine(database_url: str) -> Iterator[Callable[..., Engine]]:
         one.dispose()
 
 
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A real S3 server; the environment leads to it."""
+    with s3_server(tmp_path / "s3") as server:
+        told(monkeypatch, server)
+        yield server
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own environment decides nothing."""
     for name in os.environ:
-        ours = name.startswith(("ONCETUNE_", "DPO_", "DAPR_", "DATABASE_URL"))
+        ours = name.startswith(("ONCETUNE_", "DPO_", "DAPR_", "DATABASE_URL", "AWS_"))
         if ours and not name.startswith("ONCETUNE_TEST"):
             monkeypatch.delenv(name)

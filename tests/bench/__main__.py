@@ -16,7 +16,9 @@ from sqlalchemy import Engine
 
 from oncetune.contracts.envelope import Envelope, open_envelope, write_envelope
 from oncetune.postgres import connect, statement, transaction
+from tests.bench.fetch import fetching
 from tests.bench.memory import peak_of_a_large_body, settled_memory
+from tests.bench.quality import ROWS, quality
 from tests.bench.servers import SERVE, database, environment, process, report
 from tests.postgres import start_server
 from tests.serving import free_port
@@ -97,6 +99,8 @@ def journal(owner: Engine) -> None:
 def main() -> None:
     os.chdir(tempfile.gettempdir())  # nothing here reads or writes the working folder
     start_up()
+    fetching()
+    quality(ROWS, "like people's")  # the others: python -m tests.bench.quality
     server = start_server()
     try:
         report("postgres", server.kind)

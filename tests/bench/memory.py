@@ -17,6 +17,11 @@ def memory(pid: int) -> float:
     return _line(pid, "VmRSS")
 
 
+def most_memory(pid: int) -> float:
+    """The most resident MiB that it ever had, or since `peak` began."""
+    return _line(pid, "VmHWM")
+
+
 def _line(pid: int, name: str) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
@@ -38,7 +43,7 @@ def settled_memory(pid: int) -> float:
 def peak(pid: int) -> Iterator[Callable[[], float]]:
     """`highest()`: the most resident MiB since the block began."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak is counted from here
-    yield lambda: _line(pid, "VmHWM")
+    yield lambda: most_memory(pid)
 
 
 def peak_of_a_large_body(pid: int, url: str) -> float:

@@ -156,6 +156,9 @@ def test_what_is_published_while_the_application_is_away_waits_for_it_and_nothin
 def test_what_is_in_delivery_when_the_application_dies_comes_when_it_is_back(way: Way, word: str):
     with at_risk(way, word, in_delivery=True), way.without_app():
         way.start_app()
+    if way.broker.name == "kafka":  # its sidecar may have lost the subscription by now: components/README.md
+        way.stop_sidecar()
+        way.start_sidecar()
 
 
 @promise("in delivery when the sidecar was killed", KEPT, LATE)

@@ -44,6 +44,7 @@ def main() -> int:
         "crashes": asked.crashes,
         "only": tuple(asked.only),
         "seconds": 60 * asked.minutes,
+        "patience": asked.patience,
     }
     try:
         if set(asked.parts) & set(STAND_IN_PARTS):
@@ -68,6 +69,7 @@ def _asked() -> argparse.Namespace:
     words.add_argument("--minutes", type=float, default=1, help="of each load: faults, kills, costs, memory, training")
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--crashes", type=int, default=1, help="seeds of each crash point and side")
+    words.add_argument("--patience", type=float, default=1, help="times the usual wait for rest: on a busy machine")
     names = [*(point.name for point in POINTS + TRAINING_POINTS), *PROOF]
     words.add_argument(
         "--only", nargs="+", choices=names, default=(), help="these crash points, or series of the proof"

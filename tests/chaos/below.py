@@ -10,7 +10,8 @@ from tests.chaos.clocks import CACHE_SECONDS
 from tests.chaos.deliveries import Mood
 from tests.chaos.faults import Fault
 from tests.chaos.ground import Part, missing_parts
-from tests.chaos.world import LEASE_SECONDS, World
+from tests.chaos.quick import LEASE_SECONDS
+from tests.chaos.world import World
 
 CLOCK_OFF_SECONDS = 300
 CUT_SECONDS = 12.0  # longer than a connection to the database lives unanswered (tcp_user_timeout, 8 s)

@@ -22,15 +22,18 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its answer. Each `key` goes with a `kb_id` of its own, by which its run is found.
+    """One request and its answer. Each `key` goes with a `kb_id`, or a `parent`, of its own, by which its run is found.
 
-    `end`: what its training shall come to, a word of tests/chaos/stand_in.py.
+    `end`: what its training shall come to, a word of tests/chaos/stand_in.py. `parent`: the run of the same `kb_id`
+    that it wants once more.
     """
 
     id: str
     key: str
     kb_id: str
     end: str = "finish"
+    by_url: bool = False
+    parent: str | None = None
     status: int | None = None  # of HTTP; None while no answer came
     run_id: str | None = None
     retry_after: str | None = None
@@ -55,6 +58,8 @@ class Asked:
     kb_id: str
     end: str
     exchanges: tuple[Exchange, ...]
+    by_url: bool = False
+    parent: str | None = None
 
     @property
     def answer(self) -> Answer:
@@ -81,9 +86,9 @@ class ClientJournal:
     def __exit__(self, _type: type[BaseException] | None, _error: object, _traceback: TracebackType | None) -> None:
         self._file.close()
 
-    def sends(self, key: str, kb_id: str, *, end: str) -> Exchange:
+    def sends(self, key: str, kb_id: str, *, end: str, by_url: bool = False, parent: str | None = None) -> Exchange:
         """To be called before the request leaves."""
-        exchange = Exchange(uuid4().hex, key, kb_id, end)
+        exchange = Exchange(uuid4().hex, key, kb_id, end, by_url, parent)
         self._write(exchange)
         return exchange
 
@@ -108,4 +113,7 @@ def read_client_journal(path: Path) -> list[Asked]:
     by_key: dict[str, list[Exchange]] = defaultdict(list)
     for exchange in exchanges.values():
         by_key[exchange.key].append(exchange)
-    return [Asked(key, sent[0].kb_id, sent[0].end, tuple(sent)) for key, sent in by_key.items()]
+    return [
+        Asked(key, sent[0].kb_id, sent[0].end, tuple(sent), sent[0].by_url, sent[0].parent)
+        for key, sent in by_key.items()
+    ]

@@ -17,7 +17,7 @@ from typing import Any
 Wrapped = Callable[..., Any]
 
 
-TRAINING = "training"  # whichever child of whichever trainer
+TRAINING, ROWS = "training", "rows"  # whichever child of whichever trainer
 
 
 class Side(StrEnum):
@@ -39,7 +39,9 @@ class Place:
 @dataclass(frozen=True)
 class Point:
     """`before` and `after` the effect. `burst`: how many requests at once; `patience`: seconds until more are asked;
-    `healed_seconds`: until every run must have ended, a training that begins again included.
+    `healed_seconds`: until every run must have ended, a training that begins again included. `by_url`: the requests
+    bring one; `most_passes`: how often a process comes by, at the least, before its own end; `with_parent`: whoever
+    started the process that comes by dies, too.
     """
 
     name: str
@@ -49,21 +51,36 @@ class Point:
     burst: int = 2
     patience: float = 3.0
     healed_seconds: float = 60.0
+    by_url: bool = False
+    most_passes: int = 2
+    with_parent: bool = False
+
+    @property
+    def victim(self) -> str:
+        """Who dies, in words."""
+        return "trainer" if self.with_parent else self.service
 
 
 def _anything(_result: Any) -> bool:
     return True
 
 
+def _nothing(result: Any) -> bool:
+    return result is None
+
+
 def _claims(offer: Any) -> bool:
     return offer == "claimed"
 
+
+_A_PIECE = Place("tests.chaos.rows_launcher:writes_a_piece", counts=_nothing)  # half a file lies there
+_A_FILE = Place("oncetune.trainer.rows_program:fetch_dataset")  # the whole file, and no rows that were read
 
 POINTS = (
     Point(
         "request-commit", "trigger",
         Place("oncetune.trigger.routes:accept"),  # everything is written, nothing committed
-        Place("oncetune.trigger.routes:_accept"),
+        Place("oncetune.trigger.routes:accept_run"),
     ),
     Point(
         "answer", "trigger",
@@ -102,9 +119,14 @@ POINTS = (
         Place("tests.chaos.launcher:beats_first", counts=_anything),
     ),
     Point(
+        "quality", "trainer",
+        Place("oncetune.trainer.preparation:store_quality", counts=_anything),
+        Place("oncetune.trainer.preparation:Preparation._keep", counts=_nothing),
+    ),
+    Point(
         "artifact-publish", "trainer",
-        Place("oncetune.trainer.attempt:publish_adapter", returning=False),
-        Place("oncetune.trainer.attempt:publish_adapter"),
+        Place("oncetune.trainer.attempt:publish", returning=False),
+        Place("oncetune.trainer.attempt:publish"),
     ),
     Point(
         "finish", "trainer",
@@ -120,6 +142,32 @@ POINTS = (
         "journal-answer", "status",
         Place("tests.chaos.launcher:answer_starts", returning=False),
         Place("tests.chaos.launcher:answer_ended", counts=_anything),
+    ),
+    Point("dataset-file", ROWS, _A_PIECE, _A_FILE, by_url=True, most_passes=0),
+    Point("dataset-file-of-trainer", ROWS, _A_PIECE, _A_FILE, by_url=True, most_passes=0, with_parent=True),
+    Point(
+        "dataset-store", "trainer",
+        Place("oncetune.trainer.preparation:store_fetched_dataset", returning=False),  # fetched, and nothing stored
+        Place("oncetune.ledger.datasets:store_rows", counts=_nothing),  # and not pinned
+        by_url=True,
+    ),
+    Point(
+        "dataset-pin", "trainer",
+        Place("oncetune.trainer.preparation:store_fetched_dataset"),  # pinned and told, nothing committed
+        Place("oncetune.trainer.preparation:Preparation._fetch", counts=_nothing),
+        by_url=True,
+    ),
+    Point(
+        "dataset-event", "trigger",
+        Place("tests.chaos.launcher:publishes_a_dataset", returning=False),
+        Place("tests.chaos.launcher:publishes_a_dataset", counts=_anything),  # and nothing confirmed
+        by_url=True,
+    ),
+    Point(
+        "dataset-examined", "trainer",
+        Place("oncetune.trainer.preparation:plan_checkpoints", returning=False),
+        Place("oncetune.trainer.preparation:Preparation.prepare", counts=_nothing),  # and no training begun
+        by_url=True,
     ),
 )  # fmt: skip
 
@@ -148,7 +196,7 @@ def install(armed: Path, name: str, service: str) -> None:
     for point in POINTS + TRAINING_POINTS:
         if point.service == service:
             for side, place in ((Side.BEFORE, point.before), (Side.AFTER, point.after)):
-                _wrap(place, Fuse(armed / name / f"{point.name}.{side}"))
+                _wrap(place, Fuse(armed / name / f"{point.name}.{side}", with_parent=point.with_parent))
 
 
 def _wrap(place: Place, fuse: "Fuse") -> None:
@@ -170,10 +218,11 @@ def _wrap(place: Place, fuse: "Fuse") -> None:
 
 
 class Fuse:
-    """Burns when its file is there, and kills this process."""
+    """Burns when its file is there, and kills this process, after its parent if it takes that along."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, with_parent: bool = False) -> None:
         self._file = file
+        self._with_parent = with_parent
         self._left: int | None = None
 
     def burn(self) -> None:
@@ -188,4 +237,6 @@ class Fuse:
                 self._file.unlink()
             except FileNotFoundError:
                 return  # another process of this name was quicker
+            if self._with_parent:
+                os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -13,11 +13,13 @@ from tests.deadline import eventually
 _MOST_BURSTS = 20
 
 
-def crash(world: World, client: Client, point: Point, side: Side, seed: int) -> float:
-    """Let it die there once; the seconds until everything was at rest again. AssertionError when nobody comes by."""
+def crash(world: World, client: Client, point: Point, side: Side, seed: int, *, patience: float = 1.0) -> float:
+    """Let it die there once; the seconds until everything was at rest again. AssertionError when nobody comes by, or it
+    takes `patience` times longer than the point says.
+    """
     chance = random.Random(f"{point.name} {side} {seed}")
     names = world.serving(point.service) or (point.service,)
-    armed = [arm(world.armed, name, point, side, passes=chance.randint(0, 2)) for name in names]
+    armed = [arm(world.armed, name, point, side, passes=chance.randint(0, point.most_passes)) for name in names]
     try:
         _ask_until(
             lambda: not all(file.exists() for file in armed), client, point, f"{point.name}-{side}-{seed}", chance
@@ -25,7 +27,7 @@ def crash(world: World, client: Client, point: Point, side: Side, seed: int) -> 
     finally:
         for file in armed:
             file.unlink(missing_ok=True)
-    took = settle(world.database_url, seconds=point.healed_seconds)
+    took = settle(world.database_url, seconds=patience * point.healed_seconds)
     world.await_ready()
     return took
 
@@ -34,7 +36,7 @@ def _ask_until(died: Callable[[], bool], client: Client, point: Point, name: str
     """Bursts of requests, each repeated until it is answered."""
     with ThreadPoolExecutor(point.burst) as pool:
         for burst in range(_MOST_BURSTS):
-            wishes = [Wish(seconds=chance.uniform(0.05, 0.6)) for _ in range(point.burst)]
+            wishes = [Wish(chance.uniform(0.05, 0.6), by_url=point.by_url) for _ in range(point.burst)]
             asked = [
                 pool.submit(client.ask_until_known, f"{name}-{burst}-{number}", wish, tries=40)
                 for number, wish in enumerate(wishes)

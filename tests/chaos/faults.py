@@ -15,7 +15,8 @@ from typing import Any
 import valkey
 
 from oncetune.contracts.topics import DEAD_LETTER, RUN_LIFECYCLE, RUN_REQUESTED
-from tests.chaos.world import LEASE_SECONDS, World
+from tests.chaos.quick import LEASE_SECONDS
+from tests.chaos.world import World
 from tests.deadline import eventually
 from tests.trainer.working import alive
 
@@ -138,9 +139,17 @@ def _groups(broker: "valkey.Valkey") -> list[tuple[str, dict[str, Any]]]:
 
 
 def _at_work(world: World) -> list[tuple[int, int]]:
-    """Each trainer with its child."""
+    """Each trainer with the child that trains: one that looks at the rows or makes a report costs no attempt."""
     trainers = [pid for name in world.serving("trainer") if (pid := world.pid(name))]
-    return [(trainer, child) for trainer in trainers for child in _children(trainer) if alive(child)]
+    return [(trainer, child) for trainer in trainers for child in _children(trainer) if alive(child) and _trains(child)]
+
+
+def _trains(child: int) -> bool:
+    try:
+        command = Path(f"/proc/{child}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return b"tests.chaos.rows_launcher" not in command and b"oncetune.report" not in command
 
 
 def _children(pid: int) -> list[int]:

@@ -1,6 +1,7 @@
 """`python -m tests.chaos.launcher ARMED NAME serve SERVICE …`: the real command, with the crash points in it."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -25,6 +26,11 @@ def publishes(publish: Any, *args: Any) -> None:
 
 def publishes_the_middle_one(*args: Any) -> None:
     """The same, in the middle of a batch of at least four."""
+    publishes(*args)
+
+
+def publishes_a_dataset(*args: Any) -> None:
+    """The same, of the event that a dataset is stored."""
     publishes(*args)
 
 
@@ -68,14 +74,23 @@ def _count_publishes() -> None:
     def making() -> Any:
         publish = make()
 
-        def counted(*args: Any) -> None:
+        def counted(topic: str, document: Any, deadline: timedelta) -> None:
             batch["published"] += 1
             middle = batch["taken"] >= 4 and batch["published"] == batch["taken"] // 2
-            (publishes_the_middle_one if middle else publishes)(publish, *args)
+            stored = document["type"] == "run.dataset_stored"
+            hands_on = publishes_a_dataset if stored else publishes_the_middle_one if middle else publishes
+            hands_on(publish, topic, document, deadline)
 
         return counted
 
     relay.take_events, trigger.sidecar_publisher = taking, making
+
+
+def _launch_rows(armed: str) -> None:
+    """The trainer's program for rows has crash points of its own."""
+    import oncetune.trainer.preparation as preparation
+
+    preparation._PROGRAM = (sys.executable, "-P", "-m", "tests.chaos.rows_launcher", armed)
 
 
 def _tell_first_beats() -> None:
@@ -108,6 +123,7 @@ def main() -> None:
         _count_publishes()
     elif service == "trainer":
         _tell_first_beats()
+        _launch_rows(armed)
     install(Path(armed), name, service)
     create = oncetune.serve.create_app
     oncetune.serve.create_app = lambda *args, **kwargs: Answers(create(*args, **kwargs))

@@ -4,14 +4,16 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
-from tests.chaos.client_journal import Answer, ClientJournal
+from tests.chaos.client_journal import Answer, ClientJournal, Exchange
+from tests.chaos.dataset_server import DatasetServer
 from tests.serving import signed
 
 TIMEOUT_SECONDS = 10
@@ -24,13 +26,26 @@ class Wish:
 
     seconds: float = 0.1
     end: str = "finish"
+    by_url: bool = False
 
 
 class Client:
-    """One user of one system. Any number of threads may ask."""
+    """One user of one system. Any number of threads may ask.
 
-    def __init__(self, url: str, secret: str, journal: ClientJournal, *, steps: int = STEPS) -> None:
+    `datasets`: where the rows come from of a wish that is `by_url`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        secret: str,
+        journal: ClientJournal,
+        *,
+        steps: int = STEPS,
+        datasets: DatasetServer | None = None,
+    ) -> None:
         self._steps = steps
+        self._datasets = datasets
         self._journal = journal
         self._secret = secret
         self._http = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
@@ -40,26 +55,44 @@ class Client:
 
     def ask(self, name: str, wish: Wish) -> Answer:
         """Send one request once. Its key and its kb_id are made of `name`."""
-        exchange = self._journal.sends(f"key-{name}", name, end=wish.end)
+        exchange = self._journal.sends(f"key-{name}", name, end=wish.end, by_url=wish.by_url)
+        return self._send(exchange, "/trigger-finetune", self._body(name, wish))
+
+    def rerun(self, name: str, parent: str) -> Answer:
+        """Ask once for the run `parent` of this name once more, always under the same key."""
+        exchange = self._journal.sends(f"again-{parent}", name, end="finish", parent=parent)
+        return self._send(exchange, f"/runs/{parent}/rerun", {})
+
+    def _send(self, exchange: Exchange, path: str, body: dict[str, object]) -> Answer:
+        headers = {**signed(secret=self._secret), "Idempotency-Key": exchange.key}
         try:
-            answer = self._http.post(
-                "/trigger-finetune",
-                json=_body(name, wish, self._steps),
-                headers={**signed(secret=self._secret), "Idempotency-Key": exchange.key},
-            )
+            answer = self._http.post(path, json=body, headers=headers)
         except httpx.TransportError:
             return Answer.UNKNOWN
         retry_after = answer.headers.get("Retry-After")
         return self._journal.was_told(exchange, answer.status_code, _run_id(answer), retry_after=retry_after).answer
 
+    def _body(self, name: str, wish: Wish) -> dict[str, object]:
+        prompt = json.dumps({"seconds": wish.seconds, "end": wish.end})
+        asked = {"kb_id": name, "exp_name": wish.end, "hyperparameters": {"max_steps": self._steps}}
+        if wish.by_url:
+            assert self._datasets
+            return asked | {"dataset_url": self._datasets.url(name, prompt)}
+        return asked | {"dataset_inline": [{"prompt": prompt, "chosen": "Gladly.", "rejected": f"No. {name}"}]}
+
     def ask_until_known(self, name: str, wish: Wish, *, tries: int, pause: float = 0.3) -> Answer:
         """As a gateway does: the same key and body again while the answer is unknown, up to `tries` times."""
-        for number in range(tries):
-            if number:
-                threading.Event().wait(pause)
-            if (answer := self.ask(name, wish)) is not Answer.UNKNOWN:
-                return answer
-        return Answer.UNKNOWN
+        return until_known(partial(self.ask, name, wish), tries=tries, pause=pause)
+
+
+def until_known(ask: Callable[[], Answer], *, tries: int, pause: float = 0.3) -> Answer:
+    """Ask again while the answer is unknown, up to `tries` times, with so many seconds between two."""
+    for number in range(tries):
+        if number:
+            threading.Event().wait(pause)
+        if (answer := ask()) is not Answer.UNKNOWN:
+            return answer
+    return Answer.UNKNOWN
 
 
 def _run_id(answer: httpx.Response) -> str | None:
@@ -71,15 +104,11 @@ def _run_id(answer: httpx.Response) -> str | None:
     return told.get("run_id") if isinstance(told, dict) else None
 
 
-def _body(name: str, wish: Wish, steps: int) -> dict[str, object]:
-    row = {"prompt": json.dumps(vars(wish)), "chosen": "Gladly.", "rejected": f"No. {name}"}
-    knobs = {"max_steps": steps}
-    return {"kb_id": name, "exp_name": wish.end, "dataset_inline": [row], "hyperparameters": knobs}
-
-
 @contextmanager
-def client_of(url: str, secret: str, journal: ClientJournal, *, steps: int = STEPS) -> Iterator[Client]:
-    client = Client(url, secret, journal, steps=steps)
+def client_of(
+    url: str, secret: str, journal: ClientJournal, *, steps: int = STEPS, datasets: DatasetServer | None = None
+) -> Iterator[Client]:
+    client = Client(url, secret, journal, steps=steps, datasets=datasets)
     try:
         yield client
     finally:
@@ -88,7 +117,8 @@ def client_of(url: str, secret: str, journal: ClientJournal, *, steps: int = STE
 
 class Load(threading.Thread):
     """Asks at a steady rate until told to stop; some keys are repeated although answered, and some are given up early
-    unless the client is `patient`."""
+    unless the client is `patient`. `again`: the share of requests beside which a run that `completed` tells, with its
+    kb_id, is asked for once more, twice under one key."""
 
     def __init__(
         self,
@@ -99,8 +129,11 @@ class Load(threading.Thread):
         seed: int,
         wishes: Sequence[Wish],
         patient: bool = False,
+        again: float = 0.0,
+        completed: Callable[[], Sequence[tuple[str, str]]] = tuple,
     ) -> None:
         super().__init__(name="load")
+        self._again, self._completed = again, completed
         self._tries = (60,) if patient else (1, 3, 30)
         self._client = client
         self._prefix = prefix
@@ -119,6 +152,10 @@ class Load(threading.Thread):
                 pool.submit(
                     self._one, f"{self._prefix}-{number}", wish, self._random.choice(self._tries), self._random.random()
                 )
+                if self._random.random() < self._again and (parents := self._completed()):
+                    rerun = partial(self._client.rerun, *self._random.choice(parents))
+                    for _ in range(2):  # by chance at once, by the pool's load one after the other
+                        pool.submit(until_known, rerun, tries=30)
 
     def _one(self, name: str, wish: Wish, tries: int, chance: float) -> None:
         self.answers.append(self._client.ask_until_known(name, wish, tries=tries))

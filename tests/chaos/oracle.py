@@ -3,32 +3,19 @@ runs. Each rule is a function that yields what it found broken; tests/chaos/test
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from uuid import UUID
 
 from oncetune.contracts.envelope import UnreadableEvent, open_envelope, read_envelope
-from tests.chaos.client_journal import Answer, Asked
-from tests.chaos.evidence import Evidence, Row, journal_rows, published_hash
+from tests.chaos import dataset_rules
+from tests.chaos.case import Case
+from tests.chaos.client_journal import Answer
+from tests.chaos.evidence import journal_rows, published_hash
 
 TERMINAL = {"run.completed": "completed", "run.failed": "failed", "run.cancelled": "cancelled"}
 # What becomes of a wish; every other one is for a training that cannot succeed.
 WISHED = {"finish": "completed", "cancel": "cancelled"}
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is judged. `earlier`: journal rows of earlier looks, by event."""
-
-    asked: Sequence[Asked]
-    evidence: Evidence
-    earlier: Mapping[Any, str] = field(default_factory=dict)
-
-    def by_run(self, rows: Sequence[Row]) -> dict[Any, list[Row]]:
-        runs: dict[Any, list[Row]] = {run["id"]: [] for run in self.evidence.runs}
-        for row in rows:
-            runs.setdefault(row["run_id"], []).append(row)
-        return runs
 
 
 @dataclass(frozen=True)
@@ -51,16 +38,20 @@ def every_answer_is_its_run(case: Case) -> Iterator[str]:
     """Accepted: exactly one run, the one that was told, in every answer. Unknown: at most one. Refused: none."""
     runs = defaultdict(list)
     for run in case.evidence.runs:
-        runs[run["kb_id"]].append(str(run["id"]))
+        runs[run["kb_id"], _text(run["parent_run_id"])].append(str(run["id"]))
     for one in case.asked:
-        found = runs.pop(one.kb_id, [])
+        found = runs.pop((one.kb_id, one.parent), [])
         allowed = {Answer.ACCEPTED: (1,), Answer.UNKNOWN: (0, 1), Answer.REFUSED: (0,)}[one.answer]
         if len(found) not in allowed:
             yield f"key {one.key} was {one.answer} and has {len(found)} runs"
         elif one.answer is Answer.ACCEPTED and one.run_ids != frozenset(found):
             yield f"key {one.key} was told {sorted(one.run_ids)} and has {found}"
-    for kb_id, found in runs.items():
-        yield f"nobody asked for {found} of {kb_id}"
+    for (kb_id, parent), found in runs.items():
+        yield f"nobody asked for {found} of {kb_id}, parent {parent}"
+
+
+def _text(run_id: UUID | None) -> str | None:
+    return None if run_id is None else str(run_id)
 
 
 def every_run_ended(case: Case) -> Iterator[str]:
@@ -191,6 +182,9 @@ def every_completed_run_has_its_one_adapter(case: Case) -> Iterator[str]:
         if run["state"] != "completed":
             continue
         place = f"{run['id']}/{run['attempt']}"
+        if run["files_removed_at"] is not None:  # retention: they go with the next sweep
+            adapters.pop(place, None)
+            continue
         if not str(run["artifact_uri"]).endswith(f"/{place}/adapter"):
             yield f"run {run['id']} shows {run['artifact_uri']}, its attempt was {run['attempt']}"
         if adapters.pop(place, None) != run["adapter_sha256"]:
@@ -199,6 +193,18 @@ def every_completed_run_has_its_one_adapter(case: Case) -> Iterator[str]:
         if any(told.get(name) != run[name] for name in ("artifact_uri", "adapter_sha256")):
             yield f"run {run['id']} shows another adapter than its last event"
     yield from (f"the adapter {place} belongs to an attempt without a result" for place in adapters)
+
+
+def every_file_of_a_result_is_as_recorded(case: Case) -> Iterator[str]:
+    """Of a completed run, until retention takes them; an attempt without a result has a log at the most."""
+    for run in case.evidence.runs:
+        if run["files_removed_at"] is not None:
+            continue
+        if run["state"] == "completed" and not run["files"]:
+            yield f"run {run['id']} is completed and has no files"
+        for name, file in (run["files"] or {}).items():
+            if case.evidence.files.get(f"{run['id']}/{run['attempt']}/{name}") != file:
+                yield f"{name} of run {run['id']} is missing or differs from what was recorded"
 
 
 def nothing_is_left_of_the_work_on_an_ended_run(case: Case) -> Iterator[str]:
@@ -224,5 +230,7 @@ RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
     each_run_ends_once_and_nothing_follows,
     the_journal_never_changed,
     every_completed_run_has_its_one_adapter,
+    every_file_of_a_result_is_as_recorded,
     nothing_is_left_of_the_work_on_an_ended_run,
+    *dataset_rules.RULES,
 )

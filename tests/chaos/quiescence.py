@@ -6,9 +6,10 @@ from pathlib import Path
 
 import psycopg
 
+from tests.chaos.case import Case
 from tests.chaos.client_journal import read_client_journal
-from tests.chaos.evidence import gather, journal_rows, read_journal
-from tests.chaos.oracle import Broken, Case, verdict
+from tests.chaos.evidence import Places, gather, journal_rows, read_journal
+from tests.chaos.oracle import Broken, verdict
 from tests.deadline import eventually
 
 _LOOK_EVERY = 10.0  # seconds: a look reads the whole journal, and hours of load make it long
@@ -39,9 +40,9 @@ def settle(database_url: str, *, seconds: float) -> float:
 class Judge:
     """Judges a system whenever it is at rest, each time against everything that it saw before."""
 
-    def __init__(self, database_url: str, artifacts: Path, client_journal: Path) -> None:
+    def __init__(self, database_url: str, places: Places, client_journal: Path) -> None:
         self._database_url = database_url
-        self._artifacts = artifacts
+        self._places = places
         self._client_journal = client_journal
         self._earlier: dict[object, str] = {}
         self._next_look = 0.0
@@ -64,7 +65,7 @@ class Judge:
         return broken
 
     def _judge(self) -> list[Broken]:
-        evidence = gather(self._database_url, self._artifacts)
+        evidence = gather(self._database_url, self._places)
         broken = verdict(Case(read_client_journal(self._client_journal), evidence, self._earlier))
         self._remember(journal_rows(evidence))
         return broken

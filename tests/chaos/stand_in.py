@@ -1,12 +1,15 @@
 """A training program in place of the real one: `python stand_in.py FOLDER`. It speaks the same protocol and does what
 the first row of its dataset tells it: `{"seconds": 0.3, "end": "finish"}`, as the row's prompt.
 
+Its adapter holds the rows that it learned from, as they were when it ended.
+
 Ends: finish, refuse, die (out of memory), hang (no progress, deaf to SIGTERM), poison (kills its trainer).
 Standard library only: it starts in a blink.
 """
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -33,6 +36,7 @@ def finish():
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text("{}")
     (adapter / "adapter_model.safetensors").write_bytes(os.urandom(20_000))  # no two attempts are alike
+    shutil.copyfile(FOLDER / "dataset.jsonl", adapter / "rows.jsonl")
     say(kind="finished", metrics={"loss": 0.1, "steps": STEPS})
 
 

@@ -11,10 +11,11 @@ from tests.chaos.crash_points import POINTS, Point, Side
 from tests.chaos.crashes import crash
 from tests.chaos.faults import FAULTS, Fault, kill_a_child, stop_a_trainer
 from tests.chaos.load import Wish
+from tests.chaos.quick import BAD_STRIKES, MAX_STRIKES
 from tests.chaos.quiescence import settle
 from tests.chaos.trial import Trial
 from tests.chaos.under_load import storm
-from tests.chaos.world import BAD_STRIKES, MAX_STRIKES, World
+from tests.chaos.world import World
 
 SEED = 7
 BAD_ENDS = ("die", "hang", "poison", "refuse")

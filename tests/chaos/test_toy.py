@@ -10,7 +10,7 @@ from tests.chaos.crashes import crash
 from tests.chaos.faults import kill_a_child, kill_a_process
 from tests.chaos.toy_world import toy_world
 from tests.chaos.trial import Trial, trying
-from tests.chaos.under_load import WELL, storm
+from tests.chaos.under_load import INLINE, storm
 from tests.stack import shared_toy_model
 
 SEED = 7
@@ -54,7 +54,8 @@ def test_a_storm_of_kills_loses_no_run_of_the_real_training_and_doubles_none(toy
         per_second=0.2,
         pause=(2.0, 6.0),
         healed_seconds=120,
-        wishes=WELL,
+        wishes=INLINE,
+        again=0.0,
     )
 
     assert toy.judge.judge() == []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.chaos.under_load import WELL
+from tests.chaos.under_load import INLINE
 from tests.chaos.world import World, running_world
 
 _SETTINGS = {
@@ -15,8 +15,9 @@ _SETTINGS = {
     "ONCETUNE_TRAINER_CHECKPOINT_EVERY": "PT0S",
     "ONCETUNE_TRAINER_PROGRESS_DEADLINE": "PT60S",  # the libraries take seconds to import
 }
-# A run takes ten seconds rather than one: fewer of them, and rarer faults. The real training ends well or not at all.
-TOY_STORM = {"per_second": 0.1, "pause": (0.3, 6.0), "healed_seconds": 180.0, "wishes": WELL}
+# A run takes ten seconds rather than one: fewer of them, none again, and rarer faults. The real training ends well or
+# not at all.
+TOY_STORM = {"per_second": 0.1, "pause": (0.3, 6.0), "healed_seconds": 180.0, "wishes": INLINE, "again": 0.0}
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from tests.chaos.faults import (
 )
 from tests.chaos.figures import reclaim_seconds, under_load
 from tests.chaos.load import Client, client_of
+from tests.chaos.quick import LEASE_SECONDS
 from tests.chaos.quiescence import Judge
 from tests.chaos.toy_world import TOY_STORM
 from tests.chaos.under_load import RATE, storm
-from tests.chaos.world import LEASE_SECONDS, World
+from tests.chaos.world import World
 
 SATURATING = 4.0  # more than two trainers can do
 RECLAIMS = 10
@@ -82,6 +84,7 @@ class Trial:
     crashes: int = 1  # seeds of each crash point and side
     only: tuple[str, ...] = ()  # names of crash points or series of the proof; all when there is none
     seconds: float = 60.0
+    patience: float = 1.0  # times the usual wait until everything is at rest
 
     def points(self) -> None:
         """Each crash point, both sides."""
@@ -147,16 +150,19 @@ class Trial:
         for point in (one for one in points if not self.only or one.name in self.only):
             for side in Side:
                 began, seeds = time.monotonic(), range(self.seed, self.seed + self.crashes)
-                healed = max(crash(self.world, self.client, point, side, seed) for seed in seeds)
-                what = f"{point.service} dies {side} {point.name}"
+                die = partial(crash, self.world, self.client, point, side, patience=self.patience)
+                healed = max(map(die, seeds))
+                what = f"{point.victim} dies {side} {point.name}"
                 self.tell(Row(what, len(seeds), time.monotonic() - began, healed, self._broken()))
 
     def _storm(self, what: str, faults: tuple[Fault, ...], **how: Any) -> None:
         """Random ones under load, see storm; each kind has a line of its own."""
-        told = storm(self.world, self.client, self.judge, faults, **how)
+        told = storm(self.world, self.client, self.judge, faults, patience=self.patience, **how)
         broken = self._broken()
+        runs = ", ".join(f"{count} {kind}" for kind, count in told.runs.items())
         answers = ", ".join(f"{count} {answer}" for answer, count in sorted(told.answers.items()))
         self.tell(Row(f"{what}: {answers}", told.faults.total(), told.seconds, told.healed_seconds, broken))
+        self.tell(Row(f"  {runs}", told.runs["runs"], told.seconds, told.healed_seconds, broken))
         for name, times in sorted(told.faults.items()):
             self.tell(Row(f"  {name.replace('_', ' ')}", times, told.seconds, told.healed_seconds, broken))
 
@@ -166,6 +172,6 @@ def trying(world: World, log: Path, **how: Any) -> Iterator[Trial]:
     """A client of this world, which keeps its journal in `log`, and a judge. `how`: what a Trial has by default."""
     with (
         ClientJournal(log) as journal,
-        client_of(world.trigger_url, world.secrets.gateway_secret, journal) as client,
+        client_of(world.trigger_url, world.secrets.gateway_secret, journal, datasets=world.datasets) as client,
     ):
-        yield Trial(world, client, Judge(world.database_url, world.artifacts, log), **how)
+        yield Trial(world, client, Judge(world.database_url, world.places, log), **how)

@@ -5,19 +5,26 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import psycopg
+from psycopg.rows import dict_row
 
+from tests.chaos.dataset_server import read_served
 from tests.chaos.faults import Fault
 from tests.chaos.load import Client, Load, Wish
 from tests.chaos.quiescence import Judge, settle
 from tests.chaos.world import World
 
 RATE = 1.0  # requests a second: two trainers, often away, keep up, so that healing is not the time of a backlog
-# Most runs are well; a few cannot succeed, and must not hold up their neighbours.
-WELL = [Wish(0.1), Wish(0.3), Wish(0.6)]
-WISHES = WELL * 24 + [Wish(0.2, end) for end in ("refuse", "die", "hang", "poison")]
+AGAIN = 0.15  # and beside so many of them a finished run once more
+# Most runs are well, one in three has its rows by URL; a few cannot succeed, and must not hold up their neighbours.
+_BY_URL = (False, False, True)
+INLINE = [Wish(0.1), Wish(0.3), Wish(0.6)]
+WELL = [replace(wish, by_url=by_url) for wish in INLINE for by_url in _BY_URL]
+BAD = [Wish(0.2, end, by_url) for end in ("refuse", "die", "hang", "poison") for by_url in _BY_URL]
+WISHES = WELL * 24 + BAD
 
 
 @dataclass
@@ -26,6 +33,7 @@ class Storm:
 
     faults: Counter[str] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)
+    runs: Counter[str] = field(default_factory=Counter)  # all, by URL, reruns; and how often a dataset was given whole
     seconds: float = 0.0
     healed_seconds: float = 0.0  # from the end of the last fault until everything was at rest
 
@@ -42,13 +50,19 @@ def storm(
     pause: tuple[float, float] = (0.3, 1.5),
     healed_seconds: float = 60.0,
     wishes: Sequence[Wish] = WISHES,
+    again: float = AGAIN,
+    patience: float = 1.0,
 ) -> Storm:
     """Every fault once and then at random, for `seconds`.
 
-    AssertionError unless all is at rest in time afterwards, and requests were accepted and runs completed meanwhile.
+    AssertionError unless all is at rest within `patience` times `healed_seconds` afterwards, and requests were accepted
+    and runs completed meanwhile.
     """
     chance, told, began = random.Random(seed), Storm(), time.monotonic()
-    load = Load(client, prefix=f"storm-{seed}", per_second=per_second, seed=seed, wishes=wishes)
+    load = Load(
+        client, prefix=f"storm-{seed}", per_second=per_second, seed=seed, wishes=wishes,
+        again=again, completed=partial(_completed, world, f"storm-{seed}-"),
+    )  # fmt: skip
     load.start()
     try:
         waiting = list(faults)
@@ -64,15 +78,32 @@ def storm(
     told.answers.update(str(answer) for answer in load.answers)
     assert told.answers["accepted"], "nothing was at stake"
     told.seconds = time.monotonic() - began
-    settle(world.database_url, seconds=healed_seconds - (time.monotonic() - ended))
+    settle(world.database_url, seconds=patience * healed_seconds - (time.monotonic() - ended))
     told.healed_seconds = time.monotonic() - ended
     world.await_ready()
-    assert _completed(world, f"storm-{seed}-"), "nothing was trained"
+    assert _completed(world, f"storm-{seed}-"), "nothing was trained"  # who fails every run keeps all else easily
+    told.runs.update(_runs(world, f"storm-{seed}-"))
     return told
 
 
-def _completed(world: World, prefix: str) -> int:
-    """A system that fails every run keeps its other promises easily."""
-    with psycopg.connect(world.database_url) as connection:
-        sql = "SELECT FROM ledger.run WHERE state = 'completed' AND starts_with(kb_id, %s)"
-        return connection.execute(sql, [prefix]).rowcount
+def _completed(world: World, prefix: str) -> list[tuple[str, str]]:
+    """kb_id and id of each; none while the database is away."""
+    sql = "SELECT kb_id, id::text FROM ledger.run WHERE state = 'completed' AND starts_with(kb_id, %s)"
+    try:
+        with psycopg.connect(world.database_url, connect_timeout=3) as connection:
+            return connection.execute(sql, [prefix]).fetchall()
+    except psycopg.OperationalError:
+        return []
+
+
+def _runs(world: World, prefix: str) -> dict[str, int]:
+    """How many there were of each kind."""
+    sql = """
+SELECT count(*) AS runs, count(dataset_url) FILTER (WHERE parent_run_id IS NULL) AS "by URL",
+       count(parent_run_id) AS reruns, coalesce(sum(attempt), 0) AS attempts
+  FROM ledger.run WHERE starts_with(kb_id, %s)"""
+    with psycopg.connect(world.database_url, row_factory=dict_row) as connection:
+        found = connection.execute(sql, [prefix]).fetchone()
+    assert found
+    given = sum(len(hashes) for name, hashes in read_served(world.served).items() if name.startswith(prefix))
+    return {**found, "datasets given": given}

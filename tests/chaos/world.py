@@ -1,6 +1,6 @@
 """The whole system as real processes that may be killed: Postgres, valkey, trigger, status, trainers, a sidecar each.
 
-What ends is started again at once. Leases are two seconds long, and training is tests/chaos/stand_in.py.
+What ends is started again at once. Leases are two seconds long, see quick.py, and training is tests/chaos/stand_in.py.
 """
 
 import json
@@ -25,36 +25,14 @@ from oncetune.local.processes import Processes, Program
 from oncetune.local.sidecar import HOST, Broker, SidecarPorts, app_environment, daprd_environment
 from oncetune.local.signals import Signals
 from oncetune.migrations.upgrade import upgrade
+from tests.chaos.dataset_server import DatasetServer, dataset_server
+from tests.chaos.evidence import Places
 from tests.chaos.ground import Ground, ground
+from tests.chaos.quick import BAD_RUNS, QUICK
 from tests.deadline import eventually
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 READY = timedelta(seconds=60)
-LEASE_SECONDS = 2.0
-MAX_STRIKES = 100  # kills in quick succession strike a run that is well eight times: none may fail
-BAD_STRIKES = 3  # what one that cannot succeed has left of them
-QUICK = {
-    "ONCETUNE_TRAINER_LEASE": f"PT{LEASE_SECONDS}S",
-    "ONCETUNE_TRAINER_RENEW_EVERY": "PT0.5S",
-    "ONCETUNE_TRAINER_POLL_EVERY": "PT0.2S",
-    "ONCETUNE_TRAINER_PROGRESS_DEADLINE": "PT3S",
-    "ONCETUNE_TRAINER_DISK_GRACE": "PT1S",  # shorter than a disk is full: attempts end of it, too
-    "ONCETUNE_TRAINER_CHILD_GRACE": "PT1S",  # that of a child that hangs is spent in full
-    "ONCETUNE_TRAINER_SWEEP_EVERY": "PT5S",  # it looks at every run that ever was
-    "ONCETUNE_TRIGGER_EXPIRE_EVERY": "PT0.25S",
-    "ONCETUNE_TRIGGER_SWEEP_EVERY": "PT1S",
-    "ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF": "PT2S",
-    "ONCETUNE_TRIGGER_MAX_STRIKES": f"{MAX_STRIKES}",
-    "ONCETUNE_TRIGGER_RUNS_PER_MINUTE": "1000000",
-}
-# A run that was asked for with another end than `finish`, see tests/chaos/load.py, is recorded with its strikes nearly
-# used up: the world can wait for its end, and its last strikes are counted like those of any other.
-_BAD_RUNS = f"""
-CREATE FUNCTION ledger.has_few_strikes_left() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN NEW.strikes := {MAX_STRIKES - BAD_STRIKES}; RETURN NEW; END $$;
-CREATE TRIGGER bad_runs BEFORE INSERT ON ledger.run FOR EACH ROW WHEN (NEW.exp_name <> 'finish')
-    EXECUTE FUNCTION ledger.has_few_strikes_left();
-"""
 
 
 @dataclass(frozen=True)
@@ -85,10 +63,31 @@ class World:
     processes: Processes
     services: tuple[Service, ...]
     ground: Ground
+    datasets: DatasetServer
 
     @property
     def artifacts(self) -> Path:
         return self.folder / "artifacts"
+
+    @property
+    def staging(self) -> Path:
+        """A folder for each trainer."""
+        return self.folder / "staging"
+
+    @property
+    def temporary(self) -> Path:
+        """What the services and their children have for /tmp."""
+        return self.folder / "temporary"
+
+    @property
+    def served(self) -> Path:
+        return self.folder / "served.jsonl"
+
+    @property
+    def places(self) -> Places:
+        """For the judge."""
+        trainers = [self.staging / name for name in self.serving("trainer")]
+        return Places(self.artifacts, (*trainers, self.temporary), self.served)
 
     @property
     def armed(self) -> Path:
@@ -158,7 +157,8 @@ def running_world(
 ) -> Iterator[World]:
     """Everything up while inside, nothing left outside. `training` replaces the stand-in; needs a daprd."""
     prepare_folder(folder)
-    (folder / "armed").mkdir()
+    for name in ("armed", "temporary"):
+        (folder / name).mkdir()
     secrets = credentials(folder)
     processes = Processes(folder / "logs", signals=Signals(), tell=lambda line: None, longest_pause=0.1)
     ports = iter(free_ports(4 * (trainers + 2) + 1))
@@ -176,7 +176,8 @@ def running_world(
     with ExitStack() as until:
         until.callback(forget, folder)
         solid = until.enter_context(ground(folder, cluster, broker, apps, clocks=[f"trainer-{trainers}"]))
-        world = World(folder, cluster, broker, secrets, processes, services, solid)
+        datasets = until.enter_context(dataset_server(folder / "served.jsonl"))
+        world = World(folder, cluster, broker, secrets, processes, services, solid, datasets)
         until.callback(processes.stop)
         _start(world, settings or {}, training or (sys.executable, str(STAND_IN)))
         processes.watch()
@@ -190,7 +191,7 @@ def _start(world: World, settings: Mapping[str, str], training: tuple[str, ...])
     assert parts
     start_postgres(world.cluster, world.processes, environment=base)
     upgrade(world.database_url)
-    world.administer(_BAD_RUNS)
+    world.administer(BAD_RUNS)
     start_broker(parts, world.broker, world.folder / "broker", world.processes)
     shared = (
         base
@@ -202,9 +203,11 @@ def _start(world: World, settings: Mapping[str, str], training: tuple[str, ...])
             "ONCETUNE_ENVIRONMENT": "local",
             "ONCETUNE_ARTIFACTS": str(world.artifacts),
             "ONCETUNE_MODEL_CACHE": str(world.folder / "models"),
+            "ONCETUNE_TRAINER_FETCH_ALLOW": json.dumps([world.datasets.host]),
             "ONCETUNE_TRAINER_TRAINING_COMMAND": json.dumps(training),
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(world.temporary),
         }
         | settings
     )
@@ -214,7 +217,7 @@ def _start(world: World, settings: Mapping[str, str], training: tuple[str, ...])
             app_environment(one.ports)
             | world.ground.service_environment(one.name)
             | {
-                "ONCETUNE_TRAINER_STAGING": str(world.folder / "staging" / one.name),
+                "ONCETUNE_TRAINER_STAGING": str(world.staging / one.name),
                 "ONCETUNE_TRAINER_NAME": one.name,
             }
         )

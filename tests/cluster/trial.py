@@ -12,6 +12,7 @@ import httpx
 import psycopg
 
 from tests.chaos.client_journal import Answer, ClientJournal, read_client_journal
+from tests.chaos.evidence import Places
 from tests.chaos.load import Load, Wish, client_of
 from tests.chaos.quiescence import Judge, settle
 from tests.cluster.kube import Kube, Object, Release, ready
@@ -117,7 +118,7 @@ class Trial:
     def at_rest(self) -> float:
         """Wait for it, then ask the oracle about all that was ever asked here; the seconds that it took to settle."""
         seconds = settle(self.database_url, seconds=SETTLED_SECONDS)
-        broken = Judge(self.database_url, self.artifacts, self.log).judge(seconds=30)
+        broken = Judge(self.database_url, Places(self.artifacts), self.log).judge(seconds=30)
         assert not broken, "\n".join(map(str, broken))
         return seconds
 

