@@ -6,13 +6,14 @@
 # make test-image   PYTEST's tests on the Python and the packages of the services image
 # make brokers   the table of what each broker promises, from a run on the real ones (components/README.md)
 # make minikube   a cluster on this machine with oncetune in it (k8s/README.md)
-# make daprd   build the Dapr sidecar    make lock    renew the hashed requirements
+# make daprd   build the Dapr sidecar    make s3   build the S3 server of the tests    make lock   renew the hashed requirements
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := services/requirements
 DAPRD := components/daprd/bin/daprd
+S3 := tests/artifacts/versitygw/bin/versitygw
 DAPR_VERSION := $(shell sed -n 's|.*github.com/dapr/dapr v\([0-9.]*\).*|\1|p' components/daprd/go.mod)
 
 # Nothing here talks to a model hub, and no training tells anybody that it ran.
@@ -22,12 +23,12 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # The virtual environment is ours: without compiled files each training would compile PyTorch and friends for 9 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench bench-trigger chaos brokers images test-image minikube daprd lock clean install development
+.PHONY: demo test lint bench bench-trigger chaos brokers images test-image minikube daprd s3 lock clean install development
 
 demo: install
 	@$(BIN)/oncetune demo $(DEMO)
 
-test: development daprd
+test: development daprd s3
 	$(BIN)/python -m pytest $(PYTEST)
 
 lint: development
@@ -79,6 +80,7 @@ minikube:
 install: $(VENV)/.local
 development: $(VENV)/.development
 daprd: $(DAPRD)
+s3: $(S3)
 
 $(BIN)/uv: $(LOCKS)/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "oncetune needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
@@ -109,6 +111,14 @@ $(DAPRD): components/daprd/go.mod components/daprd/go.sum components/daprd/go.sh
 		github.com/dapr/dapr/cmd/daprd
 	@mv components/daprd/bin/daprd.new $@
 
+# An S3 server for the tests, from its pinned Go module.
+$(S3): tests/artifacts/versitygw/go.mod tests/artifacts/versitygw/go.sum components/daprd/go.sh $(LOCKS)/go.txt | $(BIN)/uv
+	@echo "Building the S3 server of the tests, once (about 90 seconds on 2 cores) …"
+	cd tests/artifacts/versitygw && CGO_ENABLED=0 GOFLAGS="-mod=readonly -buildvcs=false" \
+		$$(../../../components/daprd/go.sh ../../../$(BIN)/uv ../../../$(LOCKS)/go.txt) \
+		build -trimpath -ldflags "-s -w" -o bin/versitygw.new github.com/versity/versitygw/cmd/versitygw
+	@mv tests/artifacts/versitygw/bin/versitygw.new $@
+
 # One lock for each thing that is installed by itself; they are for Linux, macOS and Windows and Python 3.11 and newer.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
@@ -124,4 +134,4 @@ lock: $(BIN)/uv
 		--extra training --extra model --extra local --extra build -o $(LOCKS)/local.txt
 
 clean:
-	rm -rf $(VENV) components/daprd/bin .cache .oncetune
+	rm -rf $(VENV) components/daprd/bin tests/artifacts/versitygw/bin .cache .oncetune

