@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine, make_url, text
 
 from oncetune.logs import configure_logs
@@ -24,6 +26,12 @@ from tests.chaos.ground import missing_parts
 from tests.images.images import missing_images, tested_here
 from tests.postgres import TestServer, start_server
 from tests.report.browser import CHROMIUM
+
+# The same examples every time, however slow the machine; `--hypothesis-profile=default` draws others.
+hypothesis_settings.register_profile(
+    "oncetune", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("oncetune")
 
 TEMPLATE = f"oncetune_template_{os.getpid()}"
 

@@ -12,7 +12,7 @@ from oncetune.contracts.envelope import UnreadableEvent, content_hash, open_enve
 from tests.contracts.json_values import JSON, TEXT
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "run.completed.json").read_text())
-QUICK = settings(max_examples=200, derandomize=True, database=None, deadline=None)
+QUICK = settings(max_examples=200)
 
 
 def _with_metrics(metrics):

@@ -74,7 +74,7 @@ def test_the_greatest_depth_is_read_in_arrays_and_in_objects():
     parse(b'{"a":' * (MAX_DEPTH - 1) + b"1" + b"}" * (MAX_DEPTH - 1))
 
 
-@settings(max_examples=300, derandomize=True, database=None, deadline=None)
+@settings(max_examples=300)
 @given(value=JSON)
 def test_all_that_python_writes_from_plain_values_is_read_back_the_same(value):
     for ascii_only in (True, False):

@@ -58,10 +58,10 @@ def test_zeros_between_and_after_members_are_padding():
 
 @pytest.mark.parametrize("size", [1, 10**6])
 def test_a_gzip_that_was_cut_anywhere_is_told(size):
-    whole = gzip.compress(os.urandom(100)) + gzip.compress(b"second")
-    first = len(gzip.compress(os.urandom(100)))
+    first = gzip.compress(bytes(range(32, 132)))
+    whole = first + gzip.compress(b"second")
     for length in range(2, len(whole)):
-        if length != first and length != len(whole):
+        if length != len(first):
             assert refusal(*cut(whole[:length], size)) == "dataset_truncated", length
 
 

@@ -197,7 +197,7 @@ TURNS = st.lists(st.sampled_from([USER, SYSTEM, TWO, THREE, {"role": "user"}, "x
 VALUES = st.text("ab \n", max_size=6) | TURNS | st.fixed_dictionaries({"messages": TURNS}) | JSON
 
 
-@settings(max_examples=400, derandomize=True, database=None, deadline=None)
+@settings(max_examples=400)
 @given(row=st.dictionaries(st.sampled_from(NAMES), VALUES, min_size=2, max_size=4))
 def test_whatever_a_file_holds_is_either_a_whole_pair_or_named(row):
     try:

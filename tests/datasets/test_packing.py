@@ -123,7 +123,7 @@ TEXTS = st.text("ab", min_size=1, max_size=2)
 SOME_PAIRS = st.lists(st.builds(PreferencePair, prompt=TEXTS, chosen=TEXTS, rejected=TEXTS), min_size=1, max_size=6)
 
 
-@settings(max_examples=200, derandomize=True, database=None, deadline=None)
+@settings(max_examples=200)
 @given(ours=SOME_PAIRS, theirs=SOME_PAIRS, order=st.randoms(use_true_random=False))
 def test_two_sets_have_one_name_exactly_if_they_hold_the_same_rows_as_often(ours, theirs, order):
     shuffled = order.sample(ours, len(ours))

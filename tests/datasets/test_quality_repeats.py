@@ -195,7 +195,7 @@ MIXED = [*BASE[:30], *BASE[:5], SWAPPED, *[{**pair, "chosen": pair["chosen"].upp
 MIXED += [{**pair, "rejected": pair["chosen"]} for pair in BASE[40:42]]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(order=st.permutations(range(len(MIXED))))
 def test_the_order_of_the_rows_changes_no_count_no_level_and_no_number(tmp_path, order):
     def counts(pairs):

@@ -107,7 +107,7 @@ SIDE = TEXT | TURNS
 PAIRS = st.lists(st.fixed_dictionaries({"prompt": SIDE, "chosen": SIDE, "rejected": SIDE}), min_size=1, max_size=30)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(pairs=PAIRS)
 def test_no_pair_is_too_odd_for_a_report(tmp_path, pairs):
     report = report_on(tmp_path, pairs)

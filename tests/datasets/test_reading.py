@@ -66,7 +66,7 @@ def test_an_array_and_lines_are_told_apart_by_content_and_hold_the_same_rows(con
     assert [pair.model_dump(mode="json") for pair in read(content)] == BOTH
 
 
-@settings(max_examples=150, derandomize=True, database=None, deadline=None)
+@settings(max_examples=150)
 @given(rows=st.lists(st.dictionaries(st.text(max_size=5), JSON, max_size=3), max_size=6), pace=st.integers(1, 9))
 def test_however_slowly_the_bytes_come_the_rows_are_those_of_the_strict_parser(rows, pace):
     for content in (array(rows), jsonl(rows)):

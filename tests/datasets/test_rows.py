@@ -94,7 +94,7 @@ def test_texts_and_conversations_are_kept_word_for_word_also_mixed():
     assert [pair.model_dump(mode="json") for pair in pairs] == rows
 
 
-@settings(max_examples=300, derandomize=True, database=None, deadline=None)
+@settings(max_examples=300)
 @given(row=st.fixed_dictionaries(dict.fromkeys(FIELDS, st.text(max_size=3) | st.lists(JSON, max_size=2) | JSON)))
 def test_whatever_comes_is_either_a_pair_or_named(row):
     try:

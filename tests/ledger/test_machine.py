@@ -6,7 +6,7 @@ What must hold after each step is in picture.py.
 
 from uuid import UUID, uuid4
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
@@ -19,14 +19,7 @@ from tests.ledger.given import MINUTE, change, claim, record
 from tests.ledger.paths import AT_ONCE, cancel, end
 from tests.ledger.picture import Engines, Known, Picture
 
-ENOUGH = settings(
-    max_examples=200,
-    stateful_step_count=30,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+ENOUGH = settings(max_examples=200, stateful_step_count=30)
 ADAPTER = {"metrics": {"loss": 0.5}, "artifact_uri": "file:///adapter", "adapter_sha256": "a" * 64}
 FINISHES = [
     {"state": "completed", **ADAPTER},
