@@ -37,6 +37,7 @@ BODIES = {
         {"prompt": "a", "chosen": [{"role": "user", "content": "b"}] * 30, "rejected": "c"}
     ),
     "empty lists (refused)": filled([]),
+    "lists in lists (refused)": filled(json.loads("[" * 50 + "]" * 50)),
 }
 
 

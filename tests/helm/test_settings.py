@@ -155,7 +155,7 @@ def test_trainer_counts_strikes_and_takes_datasets_by_the_rule_of_trigger(given)
 
 
 @pytest.mark.parametrize(
-    ("limit", "megabytes", "requests"), [("768Mi", 5, 42), ("1Gi", 5, 76), ("2G", 20, 18), ("64Gi", 5, 1000)]
+    ("limit", "megabytes", "requests"), [("900Mi", 5, 26), ("1Gi", 5, 43), ("4G", 20, 48), ("64Gi", 5, 1000)]
 )
 def test_trigger_takes_no_more_requests_at_once_than_its_memory_has_room_for(limit, megabytes, requests):
     trigger = {"settings": {"DPO_MAX_DATASET_SIZE_MB": megabytes}, "resources": {"limits": {"memory": limit}}}
@@ -175,11 +175,11 @@ def test_requests_are_what_the_user_says_and_what_the_code_says_where_no_limit_t
 
 def test_together_a_process_reads_the_settings_of_both():
     settings = {
-        "trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 9}},
+        "trigger": {"settings": {"DPO_MAX_DATASET_SIZE_MB": 6}},
         "status": {"settings": {"ONCETUNE_THREADS": 20}},
     }
     both = environment(objects(profile("external", together=True, **settings)), "api")
-    assert (both["DPO_MAX_DATASET_SIZE_MB"]["value"], both["ONCETUNE_THREADS"]["value"]) == ("9", "20")
+    assert (both["DPO_MAX_DATASET_SIZE_MB"]["value"], both["ONCETUNE_THREADS"]["value"]) == ("6", "20")
 
 
 @pytest.mark.parametrize("mode", ["uri", "host", "bundled"])

@@ -30,14 +30,14 @@
 {{- end -}}
 
 {{/* How many requests trigger's memory has room for when each holds a body of the largest size. Measured with 5 MiB
-     (python -m tests.bench.crowd): 120 MiB at rest; a body that is parsed costs 4 to 13 times its size, one of nothing
-     but empty lists 27 times; one that waits 1.4 times. Empty where the limit does not tell. */}}
+     (python -m tests.bench.crowd): 128 MiB at rest; a body that is parsed costs 4 to 13 times its size, one of nothing
+     but lists in lists 53 times; one that waits 1.4 times. Empty where the limit does not tell. */}}
 {{- define "oncetune.requests" -}}
 {{- $settings := .Values.trigger.settings -}}
 {{- $size := get $settings "DPO_MAX_DATASET_SIZE_MB" | default 5 | int -}}
 {{- $parsed := get $settings "ONCETUNE_TRIGGER_PARSED_AT_ONCE" | default 2 | int -}}
 {{- with include "oncetune.mebibytes" (get (.Values.trigger.resources.limits | default dict) "memory") -}}
-{{- $free := sub (int .) (add 150 (mul 30 $parsed $size)) -}}
+{{- $free := sub (int .) (add 150 (mul 55 $parsed $size)) -}}
 {{- min 1000 (div (mul 2 $free) (mul 3 $size)) -}}
 {{- end -}}
 {{- end -}}
