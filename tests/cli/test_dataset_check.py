@@ -200,6 +200,15 @@ def test_a_check_loads_neither_torch_nor_what_only_services_need(tmp_path: Path)
     assert told.stderr.strip() == "set()"
 
 
+def test_a_temporary_folder_without_room_is_not_taken_for_a_bad_file(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_bytes(jsonl([TEXT]) * 100)
+    small = 'ulimit -f 1; exec "$0" -m oncetune.cli dataset check rows'  # no file of more than 1 KiB
+    told = subprocess.run(
+        ["bash", "-c", small, sys.executable], capture_output=True, text=True, cwd=tmp_path, env=program_environment()
+    )
+    assert (told.returncode, "Set TMPDIR" in told.stderr, "rows cannot be read" in told.stderr) == (2, True, False)
+
+
 def submitted(oncetune: Oncetune, *words: str, **settings: str) -> tuple[subprocess.CompletedProcess[str], list[Any]]:
     """What `submit` told, and the bodies that it sent."""
     with small_server(SmallServer({"/trigger-finetune": (200, RUN)})) as server:

@@ -1,5 +1,6 @@
 """Datasets that a person names: a file or standard input, plain or gzipped."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from oncetune.datasets.rows import only_fields, read_row
 from oncetune.datasets.survey import Survey
 
 LARGEST_INLINE_BYTES = 64 * 2**20  # the most that a server may be set to take
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MAX_RATIO = 100  # as of a dataset that is fetched
 
 
@@ -24,7 +26,7 @@ _MAX_RATIO = 100  # as of a dataset that is fetched
 def decoded(file: str, *, max_bytes: int) -> Iterator[Path]:
     """The dataset's decoded bytes as a file, in a folder that goes with the block; `-` is standard input.
 
-    Raises Failure when it cannot be opened, DatasetRefused when it is too large or damaged.
+    Raises Failure when it cannot be opened or finds no room, DatasetRefused when it is too large or damaged.
     """
     with TemporaryDirectory(prefix="oncetune-") as folder:
         plain = Path(folder) / "dataset"
@@ -36,6 +38,9 @@ def decoded(file: str, *, max_bytes: int) -> Iterator[Path]:
                     with Path(file).open("rb") as source:
                         _decode(source, destination, max_bytes)
         except OSError as error:
+            if error.errno in _NO_ROOM:
+                full = f"{folder}: no room for the dataset, decoded"
+                raise Failure(full, "Set TMPDIR to a larger disk.", code=Exit.USAGE) from error
             raise Failure(f"{file} cannot be read: {error.strerror}", code=Exit.USAGE) from error
         yield plain
 

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from oncetune.cli import dataset, dead_letters, runs
 from oncetune.cli.exits import TABLE, Exit, Failure
-from oncetune.cli.options import Data, Delivery, Json, Url, User
+from oncetune.cli.options import HERE, Data, Delivery, Json, Url, User
 from oncetune.cli.output import put, tell
 
 
@@ -155,7 +155,7 @@ def preflight(
 
 @app.command()
 def doctor(
-    url: Url = "http://127.0.0.1:8080",
+    url: Url = HERE,
     base_model: Annotated[str, typer.Option(help="The model that the dry run asks for.")] = "zephyr",
     user: User = "doctor",
     data: Data = Path(".oncetune"),
@@ -186,7 +186,7 @@ def submit(
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     timeout: Annotated[float | None, typer.Option(help="With --watch: give up after so many seconds.", min=0)] = None,
     json_: Json = False,
-    url: Url = "http://127.0.0.1:8080",
+    url: Url = HERE,
     user: User = "cli",
     data: Data = Path(".oncetune"),
 ) -> None:
