@@ -110,6 +110,8 @@ EVIL = {
     "a link out": archive(evil=entry("adapter/evil", tarfile.SYMTYPE, "../../../evil")),
     "a device": archive(evil=entry("adapter/evil", tarfile.CHRTYPE)),
     "no archive": b"hello",
+    "nothing in it": archive()[1024:],  # its first entry taken away
+    "cut in a file": archive(weights=entry("adapter/more"))[:1540],
     "another folder": archive().replace(b"adapter/weights", b"other00/weights"),
 }
 
@@ -141,10 +143,43 @@ def test_a_file_that_arrives_damaged_is_not_kept(oncetune, tmp_path):
     assert list((tmp_path / "here").iterdir()) == []
 
 
+def downloaded(oncetune, folder, *words: str, name: str, content: str):
+    """What the command told of a run with this one file."""
+    with small_server(SmallServer({})) as server:
+        offered(server, name, content)
+        known = {"ONCETUNE_URL": server.url, "DPO_GATEWAY_SHARED_SECRET": SECRET}
+        return oncetune("runs", "artifacts", RUN, "--download", str(folder), *words, **known)
+
+
+def test_what_another_run_left_in_the_folder_is_not_given_out_as_this_ones(oncetune, tmp_path):
+    here = tmp_path / "here"
+    first = downloaded(oncetune, here, name="adapter.tar", content=archive().decode("latin-1"))
+    assert (first.returncode, first.stdout.split()) == (0, [str(here / "adapter.tar"), str(here / "adapter")])
+    second = downloaded(oncetune, here, name="training.log", content="it failed")
+    assert (second.returncode, second.stdout.split()) == (0, [str(here / "training.log")])
+
+
+def test_an_adapter_that_was_not_downloaded_is_left_alone(oncetune, tmp_path):
+    mine = tmp_path / "adapter" / "mine"
+    mine.parent.mkdir()
+    mine.write_text("years of work")
+    told = downloaded(oncetune, tmp_path, name="adapter.tar", content=archive().decode("latin-1"))
+    assert told.returncode == 2 and "not from a download" in told.stderr
+    assert mine.read_text() == "years of work"
+
+
+def test_as_json_a_download_is_one_document(oncetune, tmp_path):
+    told = downloaded(oncetune, tmp_path / "here", "--json", name="training.log", content="step 1")
+    assert json.loads(told.stdout)["files"][0]["name"] == "training.log"
+    assert str(tmp_path / "here" / "training.log") in told.stderr
+
+
 @pytest.mark.parametrize("how", EVIL)
 def test_an_archive_that_is_no_adapters_leaves_nothing_behind(tmp_path, how):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "adapter.tar").write_bytes(EVIL[how])
+    (tmp_path / "here" / "adapter").mkdir()  # of the download before
+    (tmp_path / "here" / "adapter" / "before").touch()
     with pytest.raises(Failure, match="is no archive of an adapter"):
         unpack(tmp_path / "here" / "adapter.tar", tmp_path / "here")
-    assert {path.name for path in tmp_path.rglob("*")} == {"here", "adapter.tar"}
+    assert {path.name for path in tmp_path.rglob("*")} == {"here", "adapter.tar", "adapter", "before"}

@@ -3,7 +3,8 @@
 import hashlib
 import shutil
 import tarfile
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import httpx
@@ -24,7 +25,7 @@ def show_artifacts(client: Client, given: str, *, download: Path | None, as_json
     found = client.get(f"/runs/{resolve(client, given)}/artifacts")
     files = objects(found.get("files"))
     if download is not None:
-        _download(files, download)
+        _download(files, download, say=tell if as_json else put)
     if as_json:
         print_json(found)
     elif download is None:
@@ -36,15 +37,20 @@ def show_artifacts(client: Client, given: str, *, download: Path | None, as_json
             tell("The run has no results (yet), they were removed, or the server was not told where they are.")
 
 
-def _download(files: list[dict[str, Any]], folder: Path) -> None:
+def _download(files: list[dict[str, Any]], folder: Path, *, say: Callable[[str], None]) -> None:
     if not files:
         raise Failure("There is nothing to download.", "Has the run ended? See `oncetune runs show`.")
+    if (folder / _ADAPTER).exists() and not (folder / _ARCHIVE).exists():
+        raise Failure(f"{folder / _ADAPTER} is there, and not from a download.", "Give another folder.", Exit.USAGE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
-            _fetch(file, folder / _plain(file.get("name")))
-        if (folder / _ARCHIVE).exists():
-            unpack(folder / _ARCHIVE, folder)
+            path = folder / _plain(file.get("name"))
+            _fetch(file, path)
+            say(str(path))
+            if path.name == _ARCHIVE:
+                unpack(path, folder)
+                say(str(folder / _ADAPTER))
     except OSError as error:
         raise Failure(f"{folder}: {error.strerror or error}", "Give another folder, or make room.") from error
 
@@ -77,7 +83,6 @@ def _fetch(file: dict[str, Any], path: Path) -> None:
         raise Failure(f"{path.name} did not arrive: {str(error) or type(error).__name__}", _AGAIN) from error
     finally:
         arriving.unlink(missing_ok=True)
-    put(str(path))
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -86,11 +91,25 @@ def unpack(archive: Path, folder: Path) -> None:
     shutil.rmtree(arriving, ignore_errors=True)
     try:
         with tarfile.open(archive, "r:") as packed:
-            packed.extractall(arriving, filter="data")
+            for entry in packed:
+                _take(packed, entry, arriving)
+        if not (arriving / _ADAPTER).is_dir():
+            raise tarfile.TarError("empty")
         shutil.rmtree(folder / _ADAPTER, ignore_errors=True)
         (arriving / _ADAPTER).rename(folder / _ADAPTER)
-    except (tarfile.TarError, FileNotFoundError) as error:
+    except tarfile.TarError as error:
         raise Failure(f"{archive.name} is no archive of an adapter.", _AGAIN) from error
     finally:
         shutil.rmtree(arriving, ignore_errors=True)
-    put(str(folder / _ADAPTER))
+
+
+def _take(packed: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> None:
+    """One file below adapter/; anything else is refused. (`extractall` has its filter from Python 3.11.4 on.)"""
+    name = PurePosixPath(entry.name)
+    content = packed.extractfile(entry) if entry.isreg() else None
+    if content is None or name.is_absolute() or ".." in name.parts or len(name.parts) < 2 or name.parts[0] != _ADAPTER:
+        raise tarfile.TarError(entry.name)
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with content, target.open("wb") as kept:
+        shutil.copyfileobj(content, kept)
