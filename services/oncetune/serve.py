@@ -40,8 +40,9 @@ from oncetune.trainer import main as trainer
 from oncetune.trigger import main as trigger
 
 SERVICES = {"trigger": trigger, "status": status, "trainer": trainer}
-# Neither counted into the crowd nor traced: the sidecar bounds its deliveries, and an event brings its own trace.
-_NO_CALLER = (*DELIVERY_PATHS, *health.PATHS, scrape.PATH)
+# Neither counted into the crowd nor traced: the sidecar bounds its deliveries, and an event brings its own trace;
+# downloads have seats of their own, and whoever sees a link can repeat it.
+_NO_CALLER = (*DELIVERY_PATHS, *health.PATHS, scrape.PATH, DOWNLOADS)
 # Of uvicorn. Without a bound it waits for ever for a caller who comes while it closes: it tells only those to leave
 # whom it knows by then (0.54).
 SERVER: dict[str, Any] = {"http": Http1, "log_config": None, "access_log": False, "timeout_graceful_shutdown": 10}
@@ -105,7 +106,7 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 
 def _untraced(path: str) -> bool:
-    return path.startswith((*_NO_CALLER, DOWNLOADS))
+    return path.startswith(_NO_CALLER)
 
 
 def _app_token() -> str:

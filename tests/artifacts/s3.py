@@ -38,10 +38,11 @@ class S3Server:
     def start(self) -> None:
         """Up when this returns."""
         login = ("--access", ACCESS, "--secret", SECRET, "--port", f"127.0.0.1:{self.port}", "--quiet")
-        self._process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [PROGRAM, *login, "posix", self.folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        eventually(lambda: _listens(self.port) or self._process is None)
+        eventually(lambda: _listens(self.port) or process.poll() is not None)
+        assert process.poll() is None, "the S3 server ended at its start"
 
     def kill(self) -> None:
         """At once, whatever it is doing."""

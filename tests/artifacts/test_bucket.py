@@ -13,6 +13,7 @@ from oncetune.artifacts.bucket import BucketStore
 from oncetune.artifacts.store import Bucket, NotStored, StoredFile, read_place
 from tests.artifacts.given import folder_sha256, publish_to
 from tests.artifacts.s3 import BUCKET
+from tests.cli.small_server import SmallServer, small_server
 from tests.deadline import eventually
 
 RUN = UUID("3f0c6a52-9d0b-4a53-8a3e-6d8f0f1c2b7a")
@@ -162,6 +163,22 @@ def test_what_is_wrong_with_a_bucket_is_one_sentence_without_a_secret(s3, adapte
         sentence = str(refused.value)
         assert sentence.startswith(f"s3://{name}/of refuses: {said}"), sentence
         assert len(sentence) < 300 and "\n" not in sentence and "Signature=" not in sentence
+
+
+def test_a_long_refusal_of_a_cloud_keeps_its_reason(monkeypatch):
+    role = "arn:aws:sts::123456789012:assumed-role/oncetune-trainer-in-production/1767007200123456789"
+    said = (
+        f"User: {role} is not authorized to perform: s3:ListBucket on resource: "
+        '"arn:aws:s3:::results-of-the-tuning" because no identity-based policy allows the s3:ListBucket action'
+    )
+    refusal = f"<Error><Code>AccessDenied</Code><Message>{said}</Message><RequestId>1</RequestId></Error>"
+    with small_server(SmallServer({"/results": (403, f'<?xml version="1.0" encoding="UTF-8"?>\n{refusal}')})) as server:
+        known = {"ENDPOINT_URL": server.url, "ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s", "REGION": "us-east-1"}
+        for name, value in known.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        with pytest.raises(NotStored) as refused:
+            list(BucketStore(Bucket("results", "of")).places())
+    assert str(refused.value) == f"s3://results/of refuses: AccessDenied: {said}"
 
 
 def test_a_discarded_result_is_gone_and_its_log_and_the_others_stay(store, s3, adapter, log_file):

@@ -60,7 +60,13 @@ EVERY: dict[str, dict[str, Any]] = {  # another value than the default for each 
         "ONCETUNE_TRIGGER_MAX_STRIKES": 4,
         "ONCETUNE_TRIGGER_MAX_REQUEUE_BACKOFF": "PT10M",
     },
-    "status": {"ONCETUNE_THREADS": 13, "ONCETUNE_REQUESTS": 600, "ONCETUNE_STATUS_URL_LIFETIME": "PT2H"},
+    "status": {
+        "ONCETUNE_THREADS": 13,
+        "ONCETUNE_REQUESTS": 600,
+        "ONCETUNE_STATUS_URL_LIFETIME": "PT2H",
+        "ONCETUNE_STATUS_DOWNLOADS_AT_ONCE": 5,
+        "ONCETUNE_STATUS_DOWNLOAD_DEADLINE": "PT1H",
+    },
     "trainer": {
         "ONCETUNE_THREADS": 14,
         "ONCETUNE_REQUESTS": 20,

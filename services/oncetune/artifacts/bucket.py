@@ -36,7 +36,7 @@ _PART_BYTES, _PARTS_AT_ONCE = 8 * 2**20, 4  # of one upload: what it holds in me
 _HTTP_TOO: Any = {"allow_http": "true"}  # which only AWS_ENDPOINT_URL can ask for; the client's types forgot it
 _DELETED_AT_ONCE = 1000  # what one request of the protocol may name
 _RETRIES, _RETRY_FOR = 3, timedelta(seconds=10)  # our own patience is disk_grace, under a heartbeat that sees a cancel
-_SAID = re.compile(r"<Code>([^<]{1,100})</Code>\s*<Message>([^<]{1,200})</Message>")
+_SAID = re.compile(r"<Code>([^<]{1,100})</Code>\s*<Message>([^<]{1,300})")
 _OF_THE_MACHINE = ("169.254.169.254", "169.254.170.2")  # asked for credentials when nothing else gave them
 
 

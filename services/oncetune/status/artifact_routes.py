@@ -1,12 +1,16 @@
 """HTTP out: links to a run's results, and the files behind those of a folder (GATEWAY_CONTRACT, section 3)."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
 from oncetune.artifacts.folder import FolderStore
 from oncetune.artifacts.kinds import content_type, disposition
@@ -15,6 +19,7 @@ from oncetune.gateway.callers import SignedCaller
 from oncetune.gateway.errors import Refusal
 from oncetune.gateway.openapi import refusals
 from oncetune.ledger.reads import find_run
+from oncetune.logs import log
 from oncetune.postgres import transaction
 from oncetune.status.answers import NOT_FOUND
 from oncetune.status.artifact_answers import ArtifactsAnswer
@@ -30,13 +35,17 @@ _REFUSED_LINKS = refusals(
         404: {"artifact_not_found": "There is no such file, or this is no link that was signed here"},
         410: {"artifact_removed": "The results of this run were removed: they are older than they are kept"},
         416: {"range_not_satisfiable": "The file has 9840640 bytes; the range begins after its end"},
-        503: {"database_unavailable": "The database did not answer; whether the request took effect is unknown."},
+        503: {
+            "busy": "Too many downloads are under way",
+            "database_unavailable": "The database did not answer; whether the request took effect is unknown.",
+        },
     }
 )
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file", "content": {"application/octet-stream": {}}},
     206: {"description": "The part of it that `Range` asks for", "content": {"application/octet-stream": {}}},
 }
+SEAT_SECONDS = 5
 _RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ATTEMPT = re.compile(r"[1-9][0-9]{0,8}")
@@ -59,17 +68,24 @@ def show_artifacts(run_id: RunId, caller: SignedCaller, request: Request) -> Art
     return downloads.answer(run, request_base=str(request.base_url))
 
 
-@routes.head("/artifacts/{run_id}/{attempt}/{name}", include_in_schema=False)
-@routes.get("/artifacts/{run_id}/{attempt}/{name}", response_class=FileResponse, responses=_REFUSED_LINKS | _FILE)
-def download(
+@dataclass(frozen=True)
+class Linked:
+    """What a link names; whether there is such a file is another question."""
+
+    run_id: UUID
+    attempt: int
+    name: str
+
+
+async def signed_link(
     run_id: RunId,
     attempt: str,
     name: str,
     request: Request,
     expires: Annotated[str, Query(description="Unix seconds")] = "",
     signature: Annotated[str, Query(description="Of the path and `expires`, by this service")] = "",
-) -> FileResponse:
-    """One file of a result, to whoever has a link of `/runs/{run_id}/artifacts`; no header of the gateway is read."""
+) -> Linked:
+    """Raises Refusal for a link that was not signed here, or has expired."""
     downloads: Downloads = request.app.state.downloads
     if not (_RUN.fullmatch(run_id) and _ATTEMPT.fullmatch(attempt) and _NAME.fullmatch(name)):
         raise _not_found()
@@ -79,14 +95,53 @@ def download(
         if refused.expired:
             raise Refusal(403, "link_expired", "This link has expired: ask for a new one") from refused
         raise _not_found() from refused
-    path, digest = _file(request, UUID(run_id), int(attempt), name)
-    headers = _HEADERS | {"ETag": f'"{digest}"', "Content-Disposition": disposition(name)}
+    return Linked(UUID(run_id), int(attempt), name)
+
+
+SignedLink = Annotated[Linked, Depends(signed_link)]
+
+
+async def seat(request: Request, _link: SignedLink) -> AsyncIterator[None]:
+    """So many downloads at once, each until its last byte is sent; raises Refusal 503 to who waited for a seat."""
+    seats: asyncio.Semaphore = request.app.state.download_seats
+    try:
+        await asyncio.wait_for(seats.acquire(), SEAT_SECONDS)
+    except TimeoutError as error:
+        raise Refusal(503, "busy", "Too many downloads are under way", headers={"Retry-After": "5"}) from error
+    try:
+        yield
+    finally:
+        seats.release()
+
+
+class TimedFile(FileResponse):
+    """A file on its way, within its time: whoever reads too slowly is hung up on."""
+
+    seconds: float = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; a response that ends early is never ended properly, so that the client sees it."""
+        try:
+            async with asyncio.timeout(self.seconds):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            log.warning("artifact.too_slow", outcome="broken", file=Path(self.path).name)
+
+
+@routes.head("/artifacts/{run_id}/{attempt}/{name}", include_in_schema=False)
+@routes.get("/artifacts/{run_id}/{attempt}/{name}", response_class=FileResponse, responses=_REFUSED_LINKS | _FILE)
+def download(link: SignedLink, _seat: Annotated[None, Depends(seat)], request: Request) -> FileResponse:
+    """One file of a result, to whoever has a link of `/runs/{run_id}/artifacts`; no header of the gateway is read."""
+    path, digest = _file(request, link)
+    headers = _HEADERS | {"ETag": f'"{digest}"', "Content-Disposition": disposition(link.name)}
     try:
         found = path.stat()
     except FileNotFoundError as error:  # retention was quicker
         raise _removed() from error
     _pass_over_unreadable_range(request, found.st_size)
-    return FileResponse(path, headers=headers, media_type=content_type(name), stat_result=found)
+    file = TimedFile(path, headers=headers, media_type=content_type(link.name), stat_result=found)
+    file.seconds = request.app.state.download_deadline.total_seconds()
+    return file
 
 
 def _pass_over_unreadable_range(request: Request, size: int) -> None:
@@ -101,19 +156,19 @@ def _pass_over_unreadable_range(request: Request, size: int) -> None:
         raise Refusal(416, "range_not_satisfiable", detail, headers={"Content-Range": f"bytes */{size}"})
 
 
-def _file(request: Request, run_id: UUID, attempt: int, name: str) -> tuple[Path, str]:
+def _file(request: Request, link: Linked) -> tuple[Path, str]:
     """Where the file of a signed link lies, and its hash; raises Refusal when the ledger shows none (any more)."""
     store = request.app.state.downloads.store
     with transaction(request.app.state.status) as session:
-        run = find_run(session, run_id)
-    if run is None or run.attempt != attempt or name not in (run.files or {}):
+        run = find_run(session, link.run_id)
+    if run is None or run.attempt != link.attempt or link.name not in (run.files or {}):
         raise _not_found()
     if run.files_removed_at is not None:
         raise _removed()
-    path = store.file(run_id, attempt, name) if isinstance(store, FolderStore) else None
+    path = store.file(link.run_id, link.attempt, link.name) if isinstance(store, FolderStore) else None
     if path is None:
         raise _not_found()
-    return path, str((run.files or {})[name]["sha256"])
+    return path, str((run.files or {})[link.name]["sha256"])
 
 
 def _not_found() -> Refusal:

@@ -1,5 +1,6 @@
 """Status's wiring: settings, engine, subscriptions, routes. It has no loops."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -45,6 +46,8 @@ def running(app: FastAPI) -> Iterator[None]:
     app.state.downloads = downloads = Downloads.of_settings(
         settings, app.state.gateway, port=getattr(app.state, "port", None)
     )
+    app.state.download_seats = asyncio.Semaphore(settings.downloads_at_once)
+    app.state.download_deadline = settings.download_deadline
     engine = connect(settings.database_url, role=ROLE, pool_size=settings.threads, statement_timeout=STATEMENT_TIMEOUT)
     app.state.status = engine
     answer_with(app, engine)

@@ -36,3 +36,5 @@ class StatusSettings(ServiceSettings):
     ] = None
     public_base_url: Annotated[str | None, Field(validation_alias="DPO_PUBLIC_BASE_URL")] = None  # links begin so
     url_lifetime: Annotated[timedelta, AfterValidator(_a_lifetime)] = timedelta(hours=1)  # of a link to a result
+    downloads_at_once: Annotated[int, Field(ge=1, le=1000)] = 64  # from a folder; others queue up to 5 s
+    download_deadline: timedelta = timedelta(minutes=30)  # who takes longer is hung up on, and may go on with `Range`
