@@ -6,7 +6,8 @@
 # make test-image   PYTEST's tests on the Python and the packages of the services image
 # make brokers   the table of what each broker promises, from a run on the real ones (components/README.md)
 # make minikube   a cluster on this machine with oncetune in it (k8s/README.md)
-# make daprd   build the Dapr sidecar    make s3   build the S3 server of the tests    make lock   renew the hashed requirements
+# make daprd   build the Dapr sidecar    make s3   build the S3 server of the tests
+# make lock    renew the hashed requirements
 
 PYTHON ?= python3
 VENV := .venv

@@ -79,6 +79,7 @@ def test_errors_of_quality_refuse_only_where_the_gate_blocks(checked: Checked) -
         assert (document["quality"] is None) == (gate == "off")
     assert document["refusal"]["code"] == "dataset_quality"
     assert checked(jsonl(ROWS), "--quality-gate", "block")[0] == 0
+    assert checked(content, ONCETUNE_TRIGGER_QUALITY_GATE="block")[0] == 1, "where a server's setting is known"
 
 
 @pytest.mark.parametrize("gate", ["off", "warn"])

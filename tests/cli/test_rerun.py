@@ -8,7 +8,8 @@ import pytest
 
 from oncetune.cli.rerun import difference_lines
 from oncetune.contracts.manifest import differences
-from tests.cli.conftest import Oncetune
+from tests.cli.conftest import SECRET, Oncetune
+from tests.cli.small_server import SmallServer, small_server
 from tests.deadline import eventually
 from tests.ledger.given import ADAPTER, claim, record, rows_of
 from tests.status.given import finish
@@ -79,6 +80,29 @@ def test_a_rerun_that_failed_ends_with_its_own_code_and_its_id_all_the_same(
         ended = command.result()
     assert ended.returncode == 5
     assert json.loads(ended.stdout)["run_id"] == run_id
+
+
+def test_a_rerun_with_its_key_is_the_same_run_even_after_its_end(at_services: Oncetune, engine, parent: str) -> None:
+    first = at_services("runs", "rerun", parent, "--idempotency-key", "mine")
+    complete(engine, first.stdout.strip())
+    again = json.loads(at_services("runs", "rerun", parent, "--idempotency-key", "mine", "--json").stdout)
+    assert (again["run_id"], again["replayed"], again["idempotency_key"]) == (first.stdout.strip(), True, "mine")
+
+
+def test_a_server_that_goes_away_is_not_taken_for_a_missing_manifest(oncetune: Oncetune) -> None:
+    parent, run_id = "0199f3a4-6c1e-7d52-9a3b-5e8f0c2d4b61", "0199f2b0-11aa-7c3d-8e4f-0a1b2c3d4e5f"
+    completed = {"run_id": run_id, "status": "completed"}
+    answers = {
+        f"/runs/{parent}": (200, {"run_id": parent}),
+        f"/runs/{parent}/rerun": (200, completed),
+        f"/runs/{run_id}": (200, completed),
+        f"/runs/{parent}/manifest": (503, {"detail": "The database did not answer"}),
+    }
+    with small_server(SmallServer(answers)) as server:
+        known = {"ONCETUNE_URL": server.url, "DPO_GATEWAY_SHARED_SECRET": SECRET}
+        told = oncetune("runs", "rerun", parent, "--watch", **known)
+    assert (told.returncode, told.stdout.split()[0]) == (1, run_id)
+    assert "The database did not answer" in told.stderr and "cannot be compared" not in told.stdout
 
 
 def test_differences_are_a_table_and_a_sentence_about_the_weights() -> None:

@@ -99,7 +99,12 @@ def test_rows_that_cannot_be_had_leave_no_file(at_services: Oncetune, engine, tm
     told = at_services("runs", "dataset", early, "--download", "rows.jsonl")
     assert told.returncode == 1 and "not stored yet" in told.stderr
     run_id = str(record(engine("trigger")).run_id)
-    assert at_services("runs", "dataset", run_id, "--download", "no/such/folder").returncode == 2
+    (tmp_path / "file").touch()
+    for nowhere in ("no/such/folder", "file/rows.jsonl"):
+        told = at_services("runs", "dataset", run_id, "--download", nowhere)
+        assert told.returncode == 2 and "cannot be written" in told.stderr
+    (tmp_path / "file").unlink()
+    assert count(engine(None), "ledger.download_token") == 1, "no token was issued for nothing, but the early run's"
     change(engine(None), "UPDATE ledger.dataset_chunk SET content = 'spoilt'")
     assert at_services("runs", "dataset", run_id, "--download", "rows.jsonl").returncode == 1
     assert list(tmp_path.iterdir()) == []

@@ -74,3 +74,22 @@ def test_without_a_word_status_mounts_nothing_and_the_notes_say_that_there_are_n
 def test_links_begin_with_the_address_that_the_gateway_was_told():
     read = environment(objects(profile("external")), "status")
     assert read["DPO_PUBLIC_BASE_URL"]["value"] == "https://oncetune.example.com"
+
+
+@pytest.mark.parametrize(("tls", "told"), [("", None), ("oncetune-tls", {"value": "https://tune.example.com"})])
+@pytest.mark.parametrize("together", [False, True])
+def test_links_begin_with_https_where_the_ingress_has_a_certificate(tls, told, together):
+    ingress = {"enabled": True, "host": "tune.example.com", "tlsSecret": tls}
+    chosen = profile("external", gateway={"ingress": ingress, "httpRoute": {"enabled": False}}, together=together)
+    assert chosen["trigger"]["settings"].pop("DPO_PUBLIC_BASE_URL")
+    for component in ("api",) if together else ("trigger", "status"):
+        read = environment(objects(chosen), component)
+        assert read.get("DPO_PUBLIC_BASE_URL") == (told and {"name": "DPO_PUBLIC_BASE_URL", **told})
+
+
+def test_the_notes_tell_where_nobody_says_what_links_begin_with():
+    without = profile("external")
+    without["trigger"]["settings"].pop("DPO_PUBLIC_BASE_URL")
+    for chosen, told in ((without, True), (profile("external"), False)):
+        [notes] = [text for path, text in render(chosen).items() if path.endswith("NOTES.txt")]
+        assert ("Links to results and datasets begin with http" in notes) == told

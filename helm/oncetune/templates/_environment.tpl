@@ -77,11 +77,14 @@
 - name: DPO_REGISTER_SECRET
   valueFrom: {secretKeyRef: {name: {{ $values.gateway.existingSecret | quote }}, key: {{ $keys.registerSecret | quote }}, optional: true}}
 {{- end }}
-{{- $settings := dict }}
+{{- /* Where the gateway reaches both, and what links begin with: behind TLS a pod does not see that it is https. */}}
+{{- $public := pick $values.trigger.settings "DPO_PUBLIC_BASE_URL" }}
+{{- with .root.Values.gateway.ingress }}
+{{- if and .enabled .tlsSecret }}{{ $public = merge $public (dict "DPO_PUBLIC_BASE_URL" (include "oncetune.outside" $.root)) }}{{ end }}
+{{- end }}
+{{- $settings := $public }}
 {{- if has "status" .pod.services }}
 {{- if include "oncetune.statusHasArtifacts" .root }}{{ include "oncetune.artifactsEnv" (dict "root" .root "public" true) }}{{ end }}
-{{- /* Links begin with the address that the gateway was told. */}}
-{{- $settings = pick $values.trigger.settings "DPO_PUBLIC_BASE_URL" }}
 {{- end }}
 {{- range .pod.services }}{{ $settings = merge $settings (get $values .).settings }}{{ end }}
 {{- if has "trigger" .pod.services }}

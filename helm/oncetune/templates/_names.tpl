@@ -96,6 +96,11 @@ annotations:
 {{- add 15 (include "oncetune.seconds" .Values.dapr.blockShutdownDuration) .Values.dapr.gracefulShutdownSeconds -}}
 {{- end -}}
 
+{{/* The address from outside that the ingress gives both; empty without one. */}}
+{{- define "oncetune.outside" -}}
+{{- with .Values.gateway.ingress }}{{ if .enabled }}{{ empty .tlsSecret | ternary "http" "https" }}://{{ .host }}{{ end }}{{ end -}}
+{{- end -}}
+
 {{/* Where the command line finds trigger and status from inside. */}}
 {{- define "oncetune.url" -}}
 {{- $fullname := include "oncetune.fullname" . -}}

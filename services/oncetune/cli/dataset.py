@@ -17,7 +17,10 @@ def check(
     max_mb: Annotated[int, typer.Option(help="Refuse more MiB, decoded.", min=1, envvar="DPO_MAX_DATASET_SIZE_MB")] = 5,
     quality_gate: Annotated[
         Literal["off", "warn", "block"],
-        typer.Option(help="off: do not look at the quality; block: refuse what it calls an error."),
+        typer.Option(
+            help="off: do not look at the quality; block: refuse what it calls an error.",
+            envvar="ONCETUNE_TRIGGER_QUALITY_GATE",
+        ),
     ] = "warn",
     hyperparameters: Annotated[str | None, typer.Option(help="Those of the run, a JSON object.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="One hyperparameter, key=value; repeatable.")] = None,

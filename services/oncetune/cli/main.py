@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from oncetune.cli import dataset, dead_letters, runs
 from oncetune.cli.exits import TABLE, Exit, Failure
-from oncetune.cli.options import HERE, Data, Delivery, Json, Url, User
+from oncetune.cli.options import HERE, Data, Delivery, IdempotencyKey, Json, Url, User
 from oncetune.cli.output import put, tell
 
 
@@ -180,9 +180,7 @@ def submit(
     base_model: Annotated[str, typer.Option(help="A model that the service knows.")] = "zephyr",
     hyperparameters: Annotated[str | None, typer.Option(help="A JSON object.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="One hyperparameter, key=value; repeatable.")] = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option(help="The same key and request never make a second run. Made here when left out.")
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     timeout: Annotated[float | None, typer.Option(help="With --watch: give up after so many seconds.", min=0)] = None,
     json_: Json = False,

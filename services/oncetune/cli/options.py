@@ -21,6 +21,9 @@ Url = Annotated[
 ]
 User = Annotated[str, typer.Option(envvar="ONCETUNE_USER", help="The user to act as.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+IdempotencyKey = Annotated[
+    str | None, typer.Option(help="The same key and request never make a second run. Made here when left out.")
+]
 HERE = "http://127.0.0.1:8080"
 
 

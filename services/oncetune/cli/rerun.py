@@ -1,14 +1,13 @@
 """`oncetune runs manifest` and `oncetune runs rerun`: do a run again, and say what was different."""
 
 import json
-import uuid
 
 from pydantic import JsonValue, ValidationError
 
-from oncetune.cli.client import Client, Document
+from oncetune.cli.client import Client, Document, Unreachable
 from oncetune.cli.exits import Failure
 from oncetune.cli.output import columns, print_json, put, tell
-from oncetune.cli.submit import send
+from oncetune.cli.submit import chosen_key, send
 from oncetune.cli.watch import follow, require_success
 from oncetune.contracts.manifest import Manifest, differences
 
@@ -31,15 +30,25 @@ def show_manifest(client: Client, run_id: str, *, as_json: bool) -> None:
 
 
 def rerun(
-    client: Client, parent: str, *, exp_name: str | None, watch: bool, timeout: float | None, as_json: bool
+    client: Client,
+    parent: str,
+    *,
+    exp_name: str | None,
+    idempotency_key: str | None,
+    watch: bool,
+    timeout: float | None,
+    as_json: bool,
 ) -> None:
     """Ask for the run again and print the new id; with `watch` follow it and say what differs. Raises Failure."""
     body = b"" if exp_name is None else json.dumps({"exp_name": exp_name}).encode()
-    answer, _ = send(client, body, str(uuid.uuid4()), path=f"/runs/{parent}/rerun")
-    run_id, result = str(answer.get("run_id")), {**answer, "parent_run_id": parent}
+    key = chosen_key(idempotency_key)
+    answer, replayed = send(client, body, key, path=f"/runs/{parent}/rerun")
+    run_id = str(answer.get("run_id"))
+    result: Document = {**answer, "parent_run_id": parent, "idempotency_key": key, "replayed": replayed}
     if not as_json:
         put(run_id)
-        tell(f"It repeats {parent}. Follow it with: oncetune runs watch {run_id}")
+        tell(f"It repeats {parent}. Its Idempotency-Key is {key}")
+        tell(f"Follow it with: oncetune runs watch {run_id}")
     run: Document = {}
     found: Differences | None = None
     try:
@@ -65,9 +74,11 @@ def _told(run: Document, found: Differences | None) -> Document:
 
 
 def _compare(client: Client, parent: str, run_id: str) -> Differences | None:
-    """What the parent's manifest and the rerun's say differently; None when either has none that can be read."""
+    """What the parent's manifest and the rerun's say differently; None when either has none. Raises Unreachable."""
     try:
         one, other = (Manifest.model_validate(client.get(f"/runs/{name}/manifest")) for name in (parent, run_id))
+    except Unreachable:
+        raise
     except (Failure, ValidationError):
         return None
     return differences(one, other)

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,21 +95,23 @@ def _places(finding: Mapping[str, Any]) -> str:
 
 def download_dataset(client: Client, run_id: str, file: Path) -> None:
     """The run's rows as a file of JSON lines, there whole or not at all; raises Failure."""
-    token = client.post(f"/runs/{run_id}/dataset-token", b"", {})[0].get("token")
     arriving = file.with_name(f"{file.name}.part")
     digest = hashlib.sha256()
     try:
-        with client.stream(DOWNLOAD, token=str(token)) as answer, arriving.open("wb") as rows:
-            for piece in answer.iter_bytes():
-                digest.update(piece)
-                rows.write(piece)
+        with arriving.open("wb") as rows:  # before a token is issued for nothing
+            token = client.post(f"/runs/{run_id}/dataset-token", b"", {})[0].get("token")
+            with client.stream(DOWNLOAD, token=str(token)) as answer:
+                for piece in answer.iter_bytes():
+                    digest.update(piece)
+                    rows.write(piece)
         if digest.digest() != _promised(answer.headers.get("repr-digest", "")):
             raise Failure("The rows are not those that the server promised.", "Download them again.")
         arriving.replace(file)
     except OSError as error:
         raise Failure(f"{file} cannot be written: {error.strerror}", code=Exit.USAGE) from error
     finally:
-        arriving.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be none
+            arriving.unlink()
     tell(f"{file} has the rows: SHA-256 {digest.hexdigest()}")
 
 

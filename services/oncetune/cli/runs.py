@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oncetune.cli.options import Json, asking
+from oncetune.cli.options import IdempotencyKey, Json, asking
 from oncetune.contracts.run import RunState
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def rerun(
     client: "Client",
     run: RunId,
     exp_name: Annotated[str | None, typer.Option(help="Another name for the experiment.")] = None,
+    idempotency_key: IdempotencyKey = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end and say what differs.")] = False,
     timeout: Deadline = None,
     json_: Json = False,
@@ -104,8 +105,15 @@ def rerun(
     from oncetune.cli.reading import resolve
     from oncetune.cli.rerun import rerun
 
-    parent = resolve(client, run)
-    rerun(client, parent, exp_name=exp_name, watch=watch, timeout=timeout, as_json=json_)
+    rerun(
+        client,
+        resolve(client, run),
+        exp_name=exp_name,
+        idempotency_key=idempotency_key,
+        watch=watch,
+        timeout=timeout,
+        as_json=json_,
+    )
 
 
 @app.command()

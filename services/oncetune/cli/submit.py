@@ -50,9 +50,7 @@ def submit_and_follow(
     """Send the request, print the run's id, and follow the run if asked. Raises Failure."""
     if (submission.file is None) == (submission.dataset_url is None):
         raise Failure("Give exactly one of FILE and --dataset-url.", code=Exit.USAGE)
-    key = str(uuid.uuid4()) if submission.idempotency_key is None else submission.idempotency_key
-    if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
-        raise Failure("--idempotency-key takes 1 to 255 visible ASCII characters.", code=Exit.USAGE)
+    key = chosen_key(submission.idempotency_key)
     answer, replayed = send(client, submission.body(), key)
     run_id = str(answer.get("run_id"))
     result: Document = {**answer, "idempotency_key": key, "replayed": replayed}
@@ -71,6 +69,14 @@ def submit_and_follow(
         if as_json:
             print_json({**result, "status": run.get("status", answer.get("status")), "run": run or None})
     require_success(run)
+
+
+def chosen_key(given: str | None) -> str:
+    """The Idempotency-Key that was given, or a new one; raises Failure for one that no header can hold."""
+    key = str(uuid.uuid4()) if given is None else given
+    if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 255):
+        raise Failure("--idempotency-key takes 1 to 255 visible ASCII characters.", code=Exit.USAGE)
+    return key
 
 
 def send(client: Client, body: bytes, key: str, *, path: str = "/trigger-finetune") -> tuple[Document, bool]:
