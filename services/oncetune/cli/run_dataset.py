@@ -11,6 +11,8 @@ from typing import Any
 from oncetune.cli.client import Client, objects
 from oncetune.cli.exits import Exit, Failure
 from oncetune.cli.output import columns, print_json, put, tell
+from oncetune.contracts.names import shown
+from oncetune.contracts.quality import EXAMPLE_CHARACTERS
 
 DOWNLOAD = "/api/datasets/download"
 _LEVELS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "info": ("note", "notes")}
@@ -75,13 +77,8 @@ def _finding_lines(findings: list[dict[str, Any]]) -> list[str]:
     for row, finding in zip(table, findings, strict=True):
         lines += [row, f"    {finding.get('message')}"]
         if finding.get("example"):
-            lines.append(f"    for example: {_printable(str(finding['example']))}")
+            lines.append(f"    for example: {shown(str(finding['example']), EXAMPLE_CHARACTERS)}")
     return lines
-
-
-def _printable(text: str) -> str:
-    """Text of a dataset: what would move a terminal's cursor stands escaped."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _places(finding: Mapping[str, Any]) -> str:
