@@ -132,7 +132,8 @@ def test_the_report_says_where_the_rows_came_from_and_never_its_secrets(engine, 
     url = "https://ann:secret@data.example.org/rows.jsonl?signature=secret#secret"
     change(
         engine(None),
-        "UPDATE ledger.run SET dataset_url = :url, dataset_format = 'openai' WHERE id = :id",
+        "UPDATE ledger.run SET dataset_url = :url, dataset_format = 'openai', dataset_notes = '[\"One.\", \"Two.\"]'"
+        " WHERE id = :id",
         url=url,
         id=run_id,
     )
@@ -141,7 +142,7 @@ def test_the_report_says_where_the_rows_came_from_and_never_its_secrets(engine, 
     results(claim(engine("trainer"))).write()
     report = report_of(folder)
     assert (report.dataset.source, report.dataset.url) == ("url", "https://data.example.org/rows.jsonl")
-    assert report.dataset.format == "openai"
+    assert (report.dataset.format, report.dataset.notes) == ("openai", ("One.", "Two."))
     assert report.quality == reports.QUALITY
     for path in folder.rglob("*"):
         assert not path.is_file() or b"secret" not in path.read_bytes()

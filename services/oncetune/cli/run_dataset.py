@@ -38,6 +38,7 @@ def _facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("source", f"{told.get('source')} {told.get('url', '')}".strip())]
     if "format" in told:
         facts.append(("format", str(told["format"])))
+    facts += [("note", str(note)) for note in told.get("notes", ())]
     if "rows" not in told:
         return [*facts, ("rows", "not stored")]
     facts.append(("rows", f"{told['rows']} ({told.get('bytes')} bytes as canonical JSONL)"))

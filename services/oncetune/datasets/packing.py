@@ -92,6 +92,7 @@ def pack_rows(pairs: Iterable[PreferencePair], survey: Survey | None = None) -> 
         chunks=tuple(iter(lambda: packed.read(CHUNK_BYTES), b"")),
         set_sha256=canonical.set_sha256,
         format=survey.format,
+        notes=survey.notes(),
     )
 
 

@@ -18,7 +18,7 @@ from oncetune.gateway.callers import AdminCaller
 from oncetune.gateway.errors import Refusal
 from oncetune.ledger.datasets import find_dataset
 from oncetune.ledger.requests import KeptRows, RequestAnswer, RunRequest
-from oncetune.ledger.tables import Run
+from oncetune.ledger.tables import Dataset, Run
 from oncetune.postgres import transaction
 from oncetune.tracing import current_traceparent
 from oncetune.trigger.admission import SMALL_BODY, Key, Seat, alone, trigger_state
@@ -93,12 +93,17 @@ def _request(session: Session, parent: Run, user_id: str, exp_name: str | None, 
         exp_name=exp_name or parent.exp_name,
         base_model=parent.base_model,
         recipe=_recipe(parent),
-        rows=KeptRows(stored.sha256, stored.row_count, parent.dataset_format) if stored else None,
+        rows=_rows_of(parent, stored) if stored else None,
         dataset_url=parent.dataset_url,
         shown_url=parent.dataset_url and printable_url(parent.dataset_url),
         parent_run_id=parent.id,
         traceparent=trace,
     )
+
+
+def _rows_of(parent: Run, stored: Dataset) -> KeptRows:
+    notes = tuple(parent.dataset_notes or ())
+    return KeptRows(stored.sha256, stored.row_count, parent.dataset_format, notes)
 
 
 def _recipe(parent: Run) -> TrainingRecipe:
