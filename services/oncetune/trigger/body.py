@@ -30,6 +30,7 @@ Name = Annotated[
 ]
 
 
+OTHER_FILE = "dataset_url must name a .json, .jsonl or .jsonl.gz file"
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
@@ -203,5 +204,5 @@ def _url(url: str) -> str:
     except DatasetRefused as refused:
         raise _bad("invalid_dataset_url", f"dataset_url: {refused.message}") from refused
     if not path.endswith((".json", ".jsonl", ".jsonl.gz")):
-        raise _bad("invalid_dataset_url", "dataset_url must name a .json, .jsonl or .jsonl.gz file")
+        raise _bad("invalid_dataset_url", OTHER_FILE)
     return url
