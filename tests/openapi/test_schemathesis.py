@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from oncetune.contracts.topics import DEAD_LETTER_ROUTE
 from tests.ledger.given import ADAPTER, change, claim, record
 from tests.serving import signed
@@ -19,6 +21,12 @@ _LABEL = "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?"
 # Every URL of it is accepted; the published pattern must let pass all that are, and so some that are not.
 URL = rf"^https?://({_LABEL}\.){{1,5}}[a-z]{{2,10}}(:[1-9][0-9]{{0,3}})?/[A-Za-z0-9_./~-]*\.(json|jsonl|jsonl\.gz)(\?[!-\"$-~]*)?$"
 PROGRAM = Path(sys.executable).with_name("schemathesis")
+
+
+@pytest.fixture(autouse=True)
+def recorded_model_is_offered(monkeypatch):
+    """That of tests/ledger/given.py: nothing else may be trained again."""
+    monkeypatch.setenv("ONCETUNE_TRIGGER_MODELS", '{"zephyr": "toy"}')
 
 
 def narrowed(document: Any, folder: Path) -> Path:

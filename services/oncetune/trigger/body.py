@@ -164,8 +164,12 @@ def _model(name: str, models: dict[str, str]) -> str:
         return models[name]
     if name in models.values():
         return name
+    raise unknown_model(name, models)
+
+
+def unknown_model(name: str, models: dict[str, str]) -> Refusal:
     known = ", ".join(sorted({*models, *models.values()}))
-    raise _bad("unknown_base_model", f"base_model {name[:120]!r} is not known; known: {known}")
+    return _bad("unknown_base_model", f"base_model {name[:120]!r} is not known; known: {known}")
 
 
 def _whole(value: JsonValue) -> JsonValue:

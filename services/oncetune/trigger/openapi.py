@@ -99,10 +99,11 @@ _ANSWERS = {
     },
 }
 
+_SHARED = ("incomplete_body", "invalid_json", "invalid_idempotency_key", "unknown_base_model")
 _REPEATED: Refusals = {
     **{status: _TRIGGER[status] for status in (408, 409, 429)},
     400: {
-        **{code: _TRIGGER[400][code] for code in ("incomplete_body", "invalid_json", "invalid_idempotency_key")},
+        **{code: _TRIGGER[400][code] for code in _SHARED},
         "invalid_request": "exp_name: use 1 to 200 characters, no control characters, not only blanks",
     },
     413: {"body_too_large": "The body is larger than 16384 bytes"},
