@@ -22,6 +22,12 @@ def complete(engine, run_id: str, **told: object) -> None:
     finish(engine, claim(engine("trainer"), run_id=UUID(run_id)), state="completed", manifest=manifest, **ADAPTER)
 
 
+@pytest.fixture(autouse=True)
+def recorded_model_is_offered(monkeypatch):
+    """That of tests/ledger/given.py: nothing else may be trained again."""
+    monkeypatch.setenv("ONCETUNE_TRIGGER_MODELS", '{"zephyr": "toy"}')
+
+
 @pytest.fixture
 def parent(engine) -> str:
     run_id = str(record(engine("trigger")).run_id)

@@ -66,6 +66,12 @@ def test_a_dataset_that_is_not_stored_says_so_and_hides_what_may_be_secret(at_se
     assert "secret" not in told.stdout
 
 
+def test_what_was_read_otherwise_than_it_stood_there_is_told(at_services: Oncetune, looked_at: str, engine) -> None:
+    change(engine(None), 'UPDATE ledger.run SET dataset_notes = \'["One.", "Two."]\'')
+    lines = at_services("runs", "dataset", looked_at).stdout.splitlines()
+    assert [line.split(maxsplit=1) for line in lines[2:4]] == [["note", "One."], ["note", "Two."]]
+
+
 def test_machines_get_the_whole_answer(at_services: Oncetune, looked_at: str) -> None:
     told = json.loads(at_services("runs", "dataset", looked_at, "--json").stdout)
     assert (told["rows"], told["quality"]["findings"][0]["count"]) == (1, 30)

@@ -23,7 +23,7 @@ RANGES = [  # field, both edges (allowed), values just outside
     ("max_dropped_share", (0, 1), (-0.001, 1.001)),
     ("seed", (0, 2**31 - 1), (-1, 2**31)),
     ("held_out_share", (0, 0.5), (-0.001, 0.501)),
-    ("held_out_max_rows", (1, 10_000), (0, 10_001)),
+    ("held_out_max_rows", (8, 10_000), (7, 10_001)),
     ("samples", (0, 32), (-1, 33)),
     ("early_stop", (True, False), (0, "yes", None)),
     ("lr_scheduler", ("linear", "constant", "cosine"), ("polynomial", "")),

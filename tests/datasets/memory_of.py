@@ -9,7 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from oncetune.datasets.packing import pack_file, unpack_to
+from oncetune.datasets.packing import pack_file
+from oncetune.datasets.unpacking import unpack_to
 from tests.bench.memory import memory, peak
 
 

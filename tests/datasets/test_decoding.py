@@ -1,9 +1,11 @@
 """What a body says, however it comes: plain or gzip, in whatever pieces."""
 
 import gzip
+import json
 import os
 import zlib
 from collections import deque
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ MIB = 2**20
 
 
 def decoded(*pieces: bytes, max_bytes: int = 10 * MIB) -> bytes:
-    decoder = Decoder(max_bytes=max_bytes, max_ratio=100)
+    decoder = Decoder(max_bytes=max_bytes)
     texts = [text for piece in pieces for text in decoder.decode(piece)]
     texts.append(decoder.finish())
     assert max(map(len, texts)) <= max(PIECE_BYTES, *map(len, pieces))
@@ -83,9 +85,20 @@ def test_a_body_at_the_limit_is_read_and_one_byte_more_is_refused():
         assert refusal(body, max_bytes=MIB - 1) == "dataset_too_large"
 
 
+def test_rows_that_share_a_long_system_prompt_are_no_bomb():
+    drawn = Random(0)
+    system = " ".join(f"{drawn.randrange(10**6):x}" for _ in range(400))
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": "{}"}]
+    row = json.dumps({"prompt": turns, "chosen": "yes", "rejected": "no"}) + "\n"
+    text = "".join(row.replace("{}", str(number)) for number in range(3480)).encode()
+    body = gzip.compress(text)
+    assert len(text) > 100 * len(body)
+    assert decoded(body, max_bytes=20 * MIB) == text
+
+
 def given_out(body: bytes, code: str, *, max_bytes: int) -> int:
     """Bytes before the refusal."""
-    decoder = Decoder(max_bytes=max_bytes, max_ratio=100)
+    decoder = Decoder(max_bytes=max_bytes)
     with pytest.raises(DatasetRefused) as refused:
         deque(decoder.decode(body), maxlen=0)
     assert refused.value.code == code
@@ -96,6 +109,8 @@ def test_a_bomb_is_refused_once_it_is_seen():
     bomb = gzip.compress(bytes(100 * MIB))
     assert 100 * MIB / len(bomb) > 1000
     assert given_out(bomb, "dataset_bomb", max_bytes=50 * MIB) <= MIB
+    with pytest.raises(DatasetRefused, match="500 times its size when it is decoded; serve it uncompressed"):
+        decoded(bomb, max_bytes=50 * MIB)
 
 
 def test_a_bomb_larger_than_a_small_limit_is_refused_within_it():

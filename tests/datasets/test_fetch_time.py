@@ -3,7 +3,6 @@
 import gzip
 import socket
 import threading
-import time
 from datetime import timedelta
 
 import pytest
@@ -11,15 +10,15 @@ import pytest
 from oncetune.datasets.fetch import fetch_dataset
 from oncetune.datasets.watch import FetchFailed, FetchStopped
 from tests.datasets.fetching import fetch, refusal, refused_with, rules, saying
-from tests.datasets.hostile import answer, for_ever, hostile, in_pieces, redirect
+from tests.datasets.hostile import answer, for_ever, in_pieces, redirect
 from tests.deadline import in_time
 
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 TEXT = b'{"prompt": "a", "chosen": "b", "rejected": "c"}\n'
 
 
-def slow_names(_name: str) -> list[str]:
-    threading.Event().wait(20)
+def no_names(_name: str) -> list[str]:
+    threading.Event().wait()
     return []
 
 
@@ -34,6 +33,7 @@ SLOW = {
     "silence after the headers": in_pieces(answer(TEXT)[: -len(TEXT)], pause=60),
     "a drip": for_ever(answer(b"", content_length=1000), b" ", pause=0.05),
     "a drip of chunks": for_ever(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n", pause=0.05),
+    "hints without end": for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "a drip of hints": for_ever(b"", b"HTTP/1.1 102 Processing\r\n\r\n", pause=0.05),
     "redirects": slow_redirect,
 }
@@ -41,19 +41,15 @@ SLOW = {
 
 @pytest.mark.parametrize("script", SLOW.values(), ids=SLOW)
 def test_whoever_is_slow_is_left_at_the_deadline(script, tmp_path):
-    began = time.monotonic()
     refused = in_time(lambda: refused_with(script, tmp_path, deadline=SECOND))
     assert refused.code == "fetch_too_slow"
     assert "within 1 s" in refused.message
-    assert 0.9 < time.monotonic() - began < 3
 
 
 def test_a_name_server_that_never_answers_is_left_at_the_deadline(tmp_path):
-    began = time.monotonic()
     with saying(answer(TEXT)) as server:
-        url, its = server.url("/pairs", "a.test"), rules(server, deadline=SECOND, resolve=slow_names)
+        url, its = server.url("/pairs", "a.test"), rules(server, deadline=SECOND, resolve=no_names)
         assert in_time(lambda: refusal(url, tmp_path, its)).code == "fetch_too_slow"
-    assert time.monotonic() - began < 3
 
 
 def test_a_handshake_that_never_ends_is_left_at_the_deadline(tmp_path):
@@ -75,27 +71,32 @@ class _At:
 )
 def test_what_may_pass_is_tried_again(first, tmp_path):
     with saying([first, first, answer(TEXT)]) as server:
-        assert fetch(server.url("/pairs"), tmp_path, rules(server))[1] == TEXT
+        assert fetch(server.url("/pairs"), tmp_path, rules(server, deadline=MINUTE))[1] == TEXT
         assert server.paths() == ["/pairs"] * 3
 
 
 def test_a_server_that_starts_late_is_waited_for(tmp_path):
-    with hostile({}) as gone:
-        port = gone.port
-    sent: list[bytes] = []
+    tries = []
+    with socket.socket() as late:
+        late.bind(("127.0.0.1", 0))  # the port is taken, and refuses connections until somebody listens
+        port = late.getsockname()[1]
 
-    def start() -> None:
-        with socket.create_server(("127.0.0.1", port)) as late:
+        def start() -> None:
             connection, _ = late.accept()
             with connection:
                 connection.recv(65536)
                 connection.sendall(answer(TEXT))
-                sent.append(TEXT)
 
-    timer = threading.Timer(0.3, start)
-    timer.start()
-    assert fetch(f"http://127.0.0.1:{port}/", tmp_path, rules(_At(port)))[1] == TEXT
-    timer.join()
+        def look_up(name: str) -> list[str]:
+            tries.append(name)
+            if len(tries) == 2:
+                late.listen()
+                threading.Thread(target=start, daemon=True).start()
+            return ["127.0.0.1"]
+
+        its = rules(_At(port), deadline=MINUTE, resolve=look_up)
+        assert in_time(lambda: fetch(f"http://a.test:{port}/", tmp_path, its))[1] == TEXT
+    assert len(tries) == 2
 
 
 def test_what_is_final_is_not_tried_again(tmp_path):
@@ -105,35 +106,32 @@ def test_what_is_final_is_not_tried_again(tmp_path):
             assert server.paths() == ["/pairs"]
 
 
-def test_tries_end_at_the_deadline_with_the_last_reason(tmp_path):
-    began = time.monotonic()
-    with saying(answer(b"", 503)) as server:
-        refused = refusal(server.url("/pairs"), tmp_path, rules(server, deadline=timedelta(seconds=2)))
-        assert 2 <= len(server.heads) <= 3
+def test_tries_end_where_the_next_would_be_after_the_deadline_with_the_last_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr("oncetune.datasets.fetch._PAUSES", (0.0, 0.0, 3600.0))
+    with saying([b"", answer(b"", 429), answer(b"", 503)]) as server:
+        refused = in_time(lambda: refusal(server.url("/pairs"), tmp_path, rules(server, deadline=MINUTE)))
+        assert len(server.heads) == 3
     assert (refused.code, isinstance(refused, FetchFailed)) == ("fetch_failed", True)
     assert "503" in refused.message
-    assert time.monotonic() - began < 3
 
 
 STOPPED_IN = {
     "the body": (for_ever(answer(b"", content_length=10**6), b" ", pause=0.01), {}),
     "the headers": (in_pieces(b"", pause=60), {}),
     "the pause before another try": (answer(b"", 503), {}),
-    "the name's lookup": (answer(TEXT), {"resolve": slow_names}),
+    "the name's lookup": (answer(TEXT), {"resolve": no_names}),
 }
 
 
 @pytest.mark.parametrize(("script", "other"), STOPPED_IN.values(), ids=STOPPED_IN)
-def test_a_wish_to_stop_is_seen_within_a_second_and_leaves_nothing(script, other, tmp_path):
+def test_a_wish_to_stop_is_seen_long_before_the_deadline_and_leaves_nothing(script, other, tmp_path):
     asked = threading.Event()
     threading.Timer(0.3, asked.set).start()
-    began = time.monotonic()
     with saying(script) as server:
         its, url = (
-            rules(server, deadline=timedelta(seconds=60), **other),
+            rules(server, deadline=timedelta(hours=1), **other),
             server.url("/pairs", "a.test" if other else "127.0.0.1"),
         )
         with pytest.raises(FetchStopped):
             in_time(lambda: fetch_dataset(url, tmp_path / "pairs", its, asked.is_set))
-    assert time.monotonic() - began < 1.5
     assert list(tmp_path.iterdir()) == []

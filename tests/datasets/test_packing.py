@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-import tracemalloc
 import zlib
 
 import pytest
@@ -13,16 +12,14 @@ from hypothesis import strategies as st
 from oncetune.contracts.preferences import PreferencePair
 from oncetune.datasets.packing import (
     CHUNK_BYTES,
-    BrokenDataset,
-    _unpacked,
     canonical_json,
     pack_file,
     pack_rows,
-    unpack_to,
 )
 from oncetune.datasets.refusal import BadRow, DatasetRefused
 from oncetune.datasets.rows import MAX_ROW_BYTES, validate_rows
 from oncetune.datasets.survey import Survey
+from oncetune.datasets.unpacking import BrokenDataset, unpack_to
 from tests.datasets.given import OPENAI, TEXT, ULTRAFEEDBACK, WHOLE, array, jsonl
 from tests.datasets.unpacking import unpack_rows
 
@@ -168,15 +165,3 @@ def test_chunks_that_are_not_the_dataset_are_refused_by_its_name(spoil, tmp_path
     with pytest.raises(BrokenDataset, match=packed.sha256):
         unpack_to(spoilt, tmp_path / "rows", sha256=packed.sha256)
     assert not (tmp_path / "rows").exists()
-
-
-def test_chunks_that_stretch_a_thousandfold_are_unpacked_piece_by_piece():
-    packed = pack_rows([PreferencePair(prompt="a" * 1_000_000, chosen="x", rejected="y")] * 60)
-    assert len(packed.chunks) == 1 and packed.byte_count > 60 * 10**6
-    tracemalloc.start()
-    try:
-        pieces = _unpacked(packed.chunks, packed.sha256)
-        assert sum(len(piece) for piece in pieces) == packed.byte_count
-        assert tracemalloc.get_traced_memory()[1] < 5 * 2**20
-    finally:
-        tracemalloc.stop()

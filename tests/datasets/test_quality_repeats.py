@@ -191,6 +191,13 @@ def test_a_set_with_too_few_prompts_to_hold_some_out_is_told_so(tmp_path):
     assert not told(74, held_out_share=0.2)
 
 
+def test_a_set_of_so_many_rows_a_prompt_that_too_few_prompts_fit_is_told_so(tmp_path):
+    rows = [{**pair, "chosen": f"{pair['chosen']} {n}"} for pair in BASE[:90] for n in range(9)]
+    [seen] = [seen for seen in report_on(tmp_path, rows).findings if seen.code == "no_held_out_rows"]
+    assert "at most 64 rows (held_out_max_rows), would be fewer than 8;" in seen.message
+    assert "no_held_out_rows" not in found(report_on(tmp_path, rows, held_out_max_rows=72))
+
+
 MIXED = [*BASE[:30], *BASE[:5], SWAPPED, *[{**pair, "chosen": pair["chosen"].upper()} for pair in BASE[:9]]]
 MIXED += [{**pair, "rejected": pair["chosen"]} for pair in BASE[40:42]]
 

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oncetune.contracts.names import unknown_name
+from oncetune.contracts.recipe import Hyperparameters
 from oncetune.contracts.strict_json import UnreadableJson, parse
 from oncetune.datasets.reading import read_rows
 from oncetune.datasets.refusal import BadRow, DatasetRefused
-from oncetune.datasets.rows import MAX_ROW_BYTES
+from oncetune.datasets.rows import MAX_ROW_BYTES, validate_rows
 from oncetune.datasets.survey import Survey
 from tests.contracts.json_values import JSON
 from tests.datasets.given import TEXT, array, jsonl, read
@@ -205,6 +207,28 @@ def test_no_error_holds_text_of_the_dataset():
         while told is not None:
             assert secret not in str(told)
             told = told.__cause__
+
+
+@pytest.mark.parametrize(
+    "name", ["\x1b]0;owned\x07", "a\nb", "\u202eeman", "n" * 900], ids=["terminal", "newline", "direction", "long"]
+)
+def test_names_that_strangers_chose_are_cut_and_move_no_cursor(name):
+    asked = {"messages": [{"role": "user", "content": "a"}], name: 1}
+    turns = [{"role": "assistant", "content": "b"}]
+    openai = {"input": asked, "preferred_output": turns, "non_preferred_output": turns}
+    with pytest.raises(DatasetRefused) as unknown:
+        list(validate_rows([TEXT | {name: 1}]))
+    with pytest.raises(DatasetRefused) as of_input:
+        read(jsonl([openai]))
+    with pytest.raises(DatasetRefused) as meant:
+        read(jsonl([{"pr\x1bmpt": "a", "chosen": "b", "rejected": "c"}]))
+    read(jsonl([TEXT | {name: 1}]), survey := Survey())
+    beginning = ascii(name[:9])[1:-1]
+    for told in (str(unknown.value), str(of_input.value), survey.notes()[0], unknown_name([name], Hyperparameters)):
+        assert beginning in told
+        assert told.isprintable()
+        assert "n" * 81 not in told
+    assert r"if pr\x1bmpt is meant" in str(meant.value)
 
 
 @pytest.mark.parametrize("as_array", [False, True], ids=["lines", "array"])

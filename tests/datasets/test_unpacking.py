@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from oncetune.datasets.packing import CHUNK_BYTES, BrokenDataset
-from oncetune.datasets.unpacking import PIECE_BYTES, unpack_pieces
+from oncetune.datasets.packing import CHUNK_BYTES
+from oncetune.datasets.unpacking import PIECE_BYTES, BrokenDataset, unpack_pieces
 
 
 def packed(rows: bytes, chunk: int = CHUNK_BYTES) -> tuple[list[bytes], str]:
@@ -27,7 +27,18 @@ def test_the_pieces_are_the_rows_in_their_order_however_the_chunks_are_cut(size,
     assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
 
 
-@pytest.mark.parametrize("spoil", [lambda c: c[:-1], lambda c: [*c[:-1], c[-1][:-6]], lambda c: [], lambda c: c[::-1]])
+SPOILT = {
+    "a chunk is missing": lambda chunks: chunks[:-1],
+    "cut": lambda chunks: [*chunks[:-1], chunks[-1][:-6]],
+    "without a byte of its checksum": lambda chunks: [*chunks[:-1], chunks[-1][:-1]],
+    "a chunk more": lambda chunks: [*chunks, b"more"],
+    "bytes after the end": lambda chunks: [*chunks[:-1], chunks[-1] + b"more"],
+    "none": lambda chunks: [],
+    "in another order": lambda chunks: chunks[::-1],
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
 def test_the_last_piece_of_a_spoilt_dataset_never_comes(spoil):
     rows = b"".join(hashlib.sha256(bytes([number % 256, number // 256])).digest() for number in range(30_000))
     chunks, sha256 = packed(rows, 100_000)

@@ -95,10 +95,19 @@ def test_an_ipv6_address_is_read_in_its_usual_spelling_as_the_allow_list_has_it(
     assert (url.raw_host, url.netloc) == (b"fd00::7", b"[fd00::7]:9000")
 
 
-@pytest.mark.parametrize("url", ["http://data.example/a b.json", "javascript:void"])
-def test_a_short_url_is_not_told_that_it_is_too_long_alone(url):
-    with pytest.raises(DatasetRefused, match="blank"):
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://data.example/a b.json", "a blank; write it as %20"),
+        ("http://data.example/a\x07.json", "a sign that cannot be printed"),
+        ("http://data.example/" + "a" * 8192, "more than 8192 characters"),
+        ("javascript:void", "no http:// or https://"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_told_and_nothing_else(url, words):
+    with pytest.raises(DatasetRefused) as refused:
         check_url(url)
+    assert refused.value.message.startswith(f"The dataset's URL has {words}")
 
 
 def test_a_shown_url_has_no_user_no_query_and_no_fragment():

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from oncetune.datasets.packing import unpack_to
+from oncetune.datasets.unpacking import unpack_to
 
 
 def unpack_rows(chunks: Iterable[bytes], *, sha256: str) -> bytes:

@@ -160,6 +160,14 @@ def test_trainer_counts_strikes_and_takes_datasets_by_the_rule_of_trigger(given)
         assert given["trainer"][name] == given["trigger"][name]
 
 
+def test_what_two_services_read_under_one_name_has_one_range():
+    trigger, trainer = (SERVICES[name].SETTINGS[0].model_fields for name in ("trigger", "trainer"))
+    shared = [name for name, field in trainer.items() if field.validation_alias and name in trigger]
+    assert "max_dataset_size_mb" in shared
+    for name in shared:
+        assert trigger[name].metadata == trainer[name].metadata, name
+
+
 @pytest.mark.parametrize(
     ("limit", "megabytes", "requests"), [("900Mi", 5, 26), ("1Gi", 5, 43), ("4G", 20, 48), ("64Gi", 5, 1000)]
 )

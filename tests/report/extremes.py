@@ -57,6 +57,7 @@ def hostile() -> RunReport:
             bytes=1,
             sha256=HARM,
             trained_before=(HARM,),
+            notes=(HARM,),
         ),
         quality=QualityReport(rows=1, findings=(finding,), numbers={HARM: 1}),
         attempts=(AttemptFacts(attempt=1, worker=HARM, started_at=NOON, ended=HARM),),
@@ -88,6 +89,13 @@ def largest() -> RunReport:
         phases=[Phase(name=long, seconds=n) for n in range(100)],
         differs_from_parent={f"field_{n}": (long, long) for n in range(500)},
         dataset=DatasetFacts(
-            source="url", url=long, format=long, rows=9, bytes=9, sha256=long, trained_before=[long] * 500
+            source="url",
+            url=long,
+            format=long,
+            rows=9,
+            bytes=9,
+            sha256=long,
+            trained_before=[long] * 500,
+            notes=[long] * 500,
         ),
     )

@@ -74,6 +74,14 @@ def test_the_card_holds_no_text_of_the_dataset():
     assert reports.QUALITY.findings[0].example not in text
 
 
+def test_the_card_says_what_the_format_means_and_what_was_read_otherwise_than_it_stood_there():
+    dataset = reports.DATASET.model_copy(update={"format": "shared_prefix", "notes": ("A column was left out.", "B.")})
+    text = render_card(reports.report(dataset=dataset))
+    assert "(what chosen and rejected begin with is the prompt)" in text
+    assert "\nNote: A column was left out.\nNote: B.\n" in text
+    assert "Note:" not in render_card(reports.report())
+
+
 def test_the_hyperparameters_and_versions_are_all_told():
     report = reports.report()
     text = render_card(report)

@@ -200,6 +200,13 @@ def test_the_reader_learns_that_answers_end_at_a_limit():
     assert "in 64 tokens at most" in section(cached_page(reports.report), "samples")
 
 
+def test_the_reader_learns_what_the_format_means_and_what_was_read_otherwise_than_it_stood_there():
+    dataset = reports.DATASET.model_copy(update={"format": "shared_prefix", "notes": ("A <column> was left out.",)})
+    text = render_page(reports.report(dataset=dataset))
+    assert "<dd>what chosen and rejected begin with is the prompt</dd>" in text
+    assert "<dt>Note</dt><dd>A &lt;column&gt; was left out.</dd>" in text
+
+
 def test_a_look_at_the_rows_that_failed_is_not_called_a_gate_that_was_off():
     html = render_page(reports.report(quality=None))
     assert "the quality gate was off" not in html

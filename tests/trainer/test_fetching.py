@@ -44,7 +44,7 @@ def failed(owner) -> dict[str, str]:
 
 def test_a_run_of_a_url_is_fetched_stored_and_trained(engine, database_url, tmp_path):
     owner = engine(None)
-    with serving(answer(jsonl(PAIRS))) as (server, allowed), captured_lines() as lines:
+    with serving(answer(jsonl(pair | {"score": 1} for pair in PAIRS))) as (server, allowed), captured_lines() as lines:
         record_url(engine("trigger"), url=server.url("/pairs.jsonl?s3cr3t"))
         with working(database_url, tmp_path, "finishes", **allowed) as trainer:
             trainer.pid()
@@ -59,6 +59,7 @@ def test_a_run_of_a_url_is_fetched_stored_and_trained(engine, database_url, tmp_
     run = the_run(owner)
     assert run.dataset_sha256 == run.recipe["dataset_sha256"] == recipe["dataset_sha256"] == ROWS.sha256
     assert (run.dataset_format, run.quality["rows"]) == ("text", len(PAIRS))
+    assert run.dataset_notes == ["Columns that are not trained on were left out: score (12 rows)."]
     assert the_types(owner) == [*FETCHED, "run.completed"]
     assert the_trail(owner)[2].payload == {
         "attempt": 1, "dataset_sha256": ROWS.sha256, "dataset_set_sha256": ROWS.set_sha256,

@@ -130,18 +130,14 @@ def test_attempts_whose_events_were_swept_leave_the_current_one(engine, results,
 def test_the_report_says_where_the_rows_came_from_and_never_its_secrets(engine, results, folder):
     run_id = record(engine("trigger")).run_id
     url = "https://ann:secret@data.example.org/rows.jsonl?signature=secret#secret"
-    change(
-        engine(None),
-        "UPDATE ledger.run SET dataset_url = :url, dataset_format = 'openai' WHERE id = :id",
-        url=url,
-        id=run_id,
-    )
+    told = "dataset_format = 'openai', dataset_notes = '[\"One.\", \"Two.\"]'"
+    change(engine(None), f"UPDATE ledger.run SET dataset_url = :url, {told} WHERE id = :id", url=url, id=run_id)
     quality = reports.QUALITY.model_dump_json()
     change(engine(None), "UPDATE ledger.run SET quality = CAST(:quality AS jsonb)", quality=quality)
     results(claim(engine("trainer"))).write()
     report = report_of(folder)
     assert (report.dataset.source, report.dataset.url) == ("url", "https://data.example.org/rows.jsonl")
-    assert report.dataset.format == "openai"
+    assert (report.dataset.format, report.dataset.notes) == ("openai", ("One.", "Two."))
     assert report.quality == reports.QUALITY
     for path in folder.rglob("*"):
         assert not path.is_file() or b"secret" not in path.read_bytes()

@@ -1,5 +1,7 @@
 """Rows are held out by prompt, the same in every attempt, and numbers over them weigh rows."""
 
+import hashlib
+
 import pytest
 import torch
 from torch.nn import Linear
@@ -65,11 +67,17 @@ def test_a_prompt_is_the_same_as_text_and_as_one_turn_of_the_user():
 
 def test_a_prompt_with_more_rows_than_may_be_held_out_is_passed_over_and_the_next_ones_are_drawn():
     keys = [prompt_key(pair.prompt) for pair in PAIRS]
-    first, second = (
-        next(iter(drawn_keys(keys, max_rows=most) - drawn_keys(keys, max_rows=most - 1))) for most in (1, 2)
-    )
+    first, second = sorted(drawn_keys(keys), key=lambda key: hashlib.sha256(f"{KNOBS.seed}:{key}".encode()).digest())[
+        :2
+    ]
     assert drawn_keys([*keys, *[first] * 64]) == drawn_keys(keys) - {first}
     assert drawn_keys([*keys, *[second] * 64]) == drawn_keys(keys) - {second}
+
+
+def test_fewer_prompts_than_say_something_are_not_held_out_however_many_rows_they_have():
+    keys = [prompt_key(f"What is {number} and {number}?") for number in range(200)] * 20
+    assert drawn_keys(keys, max_rows=159) == frozenset()
+    assert len(drawn_keys(keys, max_rows=160)) == 8
 
 
 def drawn_keys(keys, *, max_rows=64) -> frozenset[str]:

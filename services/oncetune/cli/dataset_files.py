@@ -19,7 +19,6 @@ from oncetune.datasets.survey import Survey
 
 LARGEST_INLINE_BYTES = 64 * 2**20  # the most that a server may be set to take
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_MAX_RATIO = 100  # as of a dataset that is fetched
 
 
 @contextmanager
@@ -46,7 +45,7 @@ def decoded(file: str, *, max_bytes: int) -> Iterator[Path]:
 
 
 def _decode(source: BinaryIO, destination: BinaryIO, max_bytes: int) -> None:
-    decoder = Decoder(max_bytes=max_bytes, max_ratio=_MAX_RATIO)
+    decoder = Decoder(max_bytes=max_bytes)
     while piece := source.read(PIECE_BYTES):
         destination.writelines(decoder.decode(piece))
     destination.write(decoder.finish())

@@ -12,6 +12,8 @@ from typing import Any
 from oncetune.cli.client import Client, objects
 from oncetune.cli.exits import Exit, Failure
 from oncetune.cli.output import columns, print_json, put, tell
+from oncetune.contracts.names import shown
+from oncetune.contracts.quality import EXAMPLE_CHARACTERS
 
 DOWNLOAD = "/api/datasets/download"
 _LEVELS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "info": ("note", "notes")}
@@ -37,6 +39,7 @@ def _facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("source", f"{told.get('source')} {told.get('url', '')}".strip())]
     if "format" in told:
         facts.append(("format", str(told["format"])))
+    facts += [("note", str(note)) for note in told.get("notes", ())]
     if "rows" not in told:
         return [*facts, ("rows", "not stored")]
     facts.append(("rows", f"{told['rows']} ({told.get('bytes')} bytes as canonical JSONL)"))
@@ -76,13 +79,8 @@ def _finding_lines(findings: list[dict[str, Any]]) -> list[str]:
     for row, finding in zip(table, findings, strict=True):
         lines += [row, f"    {finding.get('message')}"]
         if finding.get("example"):
-            lines.append(f"    for example: {_printable(str(finding['example']))}")
+            lines.append(f"    for example: {shown(str(finding['example']), EXAMPLE_CHARACTERS)}")
     return lines
-
-
-def _printable(text: str) -> str:
-    """Text of a dataset: what would move a terminal's cursor stands escaped."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _places(finding: Mapping[str, Any]) -> str:

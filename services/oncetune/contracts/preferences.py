@@ -49,3 +49,4 @@ class PackedRows:
     chunks: Iterable[bytes]  # a tuple, or read once from a file
     set_sha256: str  # of the rows in any order, see datasets/fingerprint.py
     format: DatasetFormat  # as the rows arrived
+    notes: tuple[str, ...] = ()  # sentences for a person, without text of the rows, see datasets/survey.py

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 QualityGate = Literal["off", "warn", "block"]  # off: no report; block: an `error` among the findings fails the run
+STRICTER: tuple[QualityGate, ...] = ("off", "warn", "block")  # each than those before it
 Level = Literal["info", "warning", "error"]
 LINES_KEPT = 20  # of each finding
 EXAMPLE_CHARACTERS = 200

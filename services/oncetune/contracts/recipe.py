@@ -59,7 +59,8 @@ class Hyperparameters(BaseModel):
     max_dropped_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
     held_out_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1  # of the prompts, chosen by `seed`, never trained on
-    held_out_max_rows: Annotated[int, Field(ge=1, le=10_000)] = 64  # each costs a forward pass at every evaluation
+    # Each costs a forward pass at every evaluation; fewer than FEWEST_PROMPTS could not be.
+    held_out_max_rows: Annotated[int, Field(ge=8, le=10_000)] = 64
     samples: Annotated[int, Field(ge=0, le=32)] = 4  # prompts that are answered before and after
     early_stop: bool = True  # when margins run away while the log-probability of chosen falls apart
 

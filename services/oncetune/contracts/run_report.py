@@ -28,6 +28,7 @@ class DatasetFacts(_Part):
     source: Literal["inline", "url"]
     url: str | None = None  # without user, query and fragment: they may hold a secret
     format: str  # as it arrived: text, messages, openai, shared_prefix, mixed
+    notes: tuple[str, ...] = ()  # what was read otherwise than it stood there
     rows: Annotated[int, Field(ge=1)]
     bytes: Annotated[int, Field(ge=1)]  # of the canonical JSONL
     sha256: str

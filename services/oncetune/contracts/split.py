@@ -25,15 +25,14 @@ def held_out_prompts(keys: Sequence[str], *, seed: int, share: float, max_rows: 
     """The keys of the prompts that are held out, given the prompt key of every row; empty where they would be too few.
 
     `share` is of the distinct prompts, drawn by a hash with `seed`, so the order of the rows does not matter; rows
-    with the same prompt stay together. A prompt that would make them more than `max_rows` rows is passed over.
+    with the same prompt stay together. A prompt that would make them more than `max_rows` rows is passed over; where
+    fewer than FEWEST_PROMPTS are left of them, there are none.
     """
     rows = Counter(keys)
-    wanted = round(share * len(rows))
-    if wanted < FEWEST_PROMPTS:
-        return frozenset()
     drawn, taken = set(), 0
-    for key in sorted(rows, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())[:wanted]:
+    in_turn = sorted(rows, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
+    for key in in_turn[: round(share * len(rows))]:
         if taken + rows[key] <= max_rows:
             drawn.add(key)
             taken += rows[key]
-    return frozenset(drawn)
+    return frozenset(drawn if len(drawn) >= FEWEST_PROMPTS else ())

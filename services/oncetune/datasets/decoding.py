@@ -7,6 +7,7 @@ from oncetune.datasets.refusal import DatasetRefused
 
 PIECE_BYTES = 64 * 1024
 RATIO_FROM_BYTES = 1024 * 1024  # decoded; a short text may well repeat itself
+MAX_RATIO = 500  # decoded bytes for each of the gzip: rows that share a long system prompt reach 120, bombs 1,030
 
 _MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
@@ -14,7 +15,9 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 def too_large(max_bytes: int) -> DatasetRefused:
     return DatasetRefused(
-        "dataset_too_large", f"The dataset is larger than {max_bytes} bytes, decoded (DPO_MAX_DATASET_SIZE_MB)"
+        "dataset_too_large",
+        f"The dataset is larger than {max_bytes} bytes, decoded (DPO_MAX_DATASET_SIZE_MB; for a URL "
+        "ONCETUNE_TRAINER_FETCH_MAX_SIZE_MB, where it is set)",
     )
 
 
@@ -24,8 +27,8 @@ class Decoder:
     taken: bytes of the body that were read. decoded: bytes that were given out, at most `max_bytes`.
     """
 
-    def __init__(self, *, max_bytes: int, max_ratio: int) -> None:
-        self._max_bytes, self._max_ratio = max_bytes, max_ratio
+    def __init__(self, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._beginning: bytes | None = b""  # None once two bytes were seen
         self._member: zlib._Decompress | None = None
         self.is_gzip = False
@@ -93,10 +96,11 @@ class Decoder:
         decoded = self.decoded + len(text)
         if decoded > self._max_bytes:
             raise too_large(self._max_bytes)
-        if decoded > RATIO_FROM_BYTES and decoded > self._max_ratio * self.taken:
+        if decoded > RATIO_FROM_BYTES and decoded > MAX_RATIO * self.taken:
             raise DatasetRefused(
                 "dataset_bomb",
-                f"The dataset's gzip becomes more than {self._max_ratio} times its size when it is decoded",
+                f"The dataset's gzip becomes more than {MAX_RATIO} times its size when it is decoded; "
+                "serve it uncompressed",
             )
         self.decoded = decoded
         return text

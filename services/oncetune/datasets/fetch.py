@@ -159,7 +159,7 @@ def _most_sent(rules: FetchRules) -> int:
 
 def _receive(url: httpx.URL, response: httpcore.Response, file: BinaryIO, rules: FetchRules) -> tuple[Decoder, str]:
     """The time is looked at in each read of the connection."""
-    decoder, digest = Decoder(max_bytes=rules.max_bytes, max_ratio=rules.max_ratio), hashlib.sha256()
+    decoder, digest = Decoder(max_bytes=rules.max_bytes), hashlib.sha256()
     sent = 0
     try:
         for piece in response.iter_stream():

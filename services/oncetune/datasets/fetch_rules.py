@@ -34,7 +34,6 @@ class FetchRules:
     deadline: timedelta = timedelta(seconds=60)  # of everything: names, connections, redirects, body, second tries
     ports: frozenset[int] = frozenset({80, 443})
     allow: tuple[str, ...] = ()
-    max_ratio: int = 100  # decoded bytes for each byte that came, beyond the first MiB
     ca_file: Path | None = None  # PEM: certificates that are trusted beside the public ones
     resolve: Resolve = resolve_host
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
+from oncetune.contracts.names import shown
 from oncetune.datasets.fields import Turns, WrongField, read_field
 
 _ANSWERS = (("preferred_output", "preferred_completion"), ("non_preferred_output", "non_preferred_completion"))
@@ -41,7 +42,7 @@ def _messages_of(asked: JsonValue) -> JsonValue:
         raise WrongField("input is not an object with messages")
     for name, value in asked.items():
         if name not in _OF_INPUT:
-            raise WrongField(f"input.{name[:80]} is not a field of input; use messages")
+            raise WrongField(f"input.{shown(name)} is not a field of input; use messages")
         if name == "tools" and value not in ([], None):
             raise WrongField("input.tools: tools cannot be trained on; leave such rows out")
         if name == "parallel_tool_calls" and not isinstance(value, bool | None):

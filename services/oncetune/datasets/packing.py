@@ -15,14 +15,9 @@ from oncetune.datasets.reading import read_pairs
 from oncetune.datasets.refusal import BadRow
 from oncetune.datasets.rows import MAX_ROW_BYTES, TOO_LARGE
 from oncetune.datasets.survey import Survey
-from oncetune.datasets.whole_file import whole_file
 
 CHUNK_BYTES = 1024 * 1024
 _AT_ONCE_BYTES = 64 * 1024
-
-
-class BrokenDataset(ValueError):
-    """The stored chunks are not the dataset that their name promises."""
 
 
 @dataclass(frozen=True)
@@ -43,24 +38,26 @@ class PackedFile:
             yield from iter(lambda: packed.read(CHUNK_BYTES), b"")
 
 
+@dataclass
 class _Canonical:
-    """The canonical JSONL of some pairs and its zlib stream, written in one pass, and what they are named by.
+    """The canonical JSONL of some pairs and its zlib stream, and what they are named by. `survey` is filled by the
+    reader of the pairs."""
 
-    `survey` is filled by the reader of `pairs`.
-    """
+    survey: Survey
+    row_count: int = 0
+    byte_count: int = 0  # of the JSONL
+    sha256: str = ""
+    set_sha256: str = ""
 
-    def __init__(
-        self, pairs: Iterable[PreferencePair], survey: Survey, jsonl: BinaryIO | None, packed: BinaryIO
-    ) -> None:
-        self._survey = survey
-        self.rows = self.bytes = 0
+    def write(self, pairs: Iterable[PreferencePair], packed: BinaryIO, jsonl: BinaryIO | None = None) -> None:
+        """In one pass, once. Raises BadRow, and whatever the reader of `pairs` does."""
         digest, fingerprint, squeeze = hashlib.sha256(), SetFingerprint(), zlib.compressobj(6)
         for piece in _pieces(self._lines(pairs, fingerprint)):
             digest.update(piece)
             packed.write(squeeze.compress(piece))
             if jsonl is not None:
                 jsonl.write(piece)
-            self.bytes += len(piece)
+            self.byte_count += len(piece)
         packed.write(squeeze.flush())
         self.sha256, self.set_sha256 = digest.hexdigest(), fingerprint.hexdigest()
 
@@ -68,9 +65,9 @@ class _Canonical:
         for pair in pairs:
             line = canonical_json(pair)
             if len(line) > MAX_ROW_BYTES:
-                raise BadRow(f"{self._survey.place}: {TOO_LARGE}")
+                raise BadRow(f"{self.survey.place}: {TOO_LARGE}")
             fingerprint.add(line)
-            self.rows += 1
+            self.row_count += 1
             yield line + b"\n"
 
 
@@ -83,15 +80,17 @@ def pack_rows(pairs: Iterable[PreferencePair], survey: Survey | None = None) -> 
         survey = Survey()
         pairs = survey.watch(pairs)
     packed = BytesIO()
-    canonical = _Canonical(pairs, survey, None, packed)
+    canonical = _Canonical(survey)
+    canonical.write(pairs, packed)
     packed.seek(0)
     return PackedRows(
         sha256=canonical.sha256,
-        row_count=canonical.rows,
-        byte_count=canonical.bytes,
+        row_count=canonical.row_count,
+        byte_count=canonical.byte_count,
         chunks=tuple(iter(lambda: packed.read(CHUNK_BYTES), b"")),
         set_sha256=canonical.set_sha256,
         format=survey.format,
+        notes=survey.notes(),
     )
 
 
@@ -108,27 +107,18 @@ def pack_file(source: Path, canonical: Path, packed: Path) -> PackedFile:
 def pack_stream(stream: BufferedReader, canonical: Path, packed: Path) -> PackedFile:
     """As `pack_file`, from an open stream that is read once from where it stands."""
     survey = Survey()
+    facts = _Canonical(survey)
     with canonical.open("wb") as jsonl, packed.open("wb") as squeezed:
-        facts = _Canonical(read_pairs(stream, survey), survey, jsonl, squeezed)
+        facts.write(read_pairs(stream, survey), squeezed, jsonl)
     return PackedFile(
         path=packed,
         sha256=facts.sha256,
-        row_count=facts.rows,
-        byte_count=facts.bytes,
+        row_count=facts.row_count,
+        byte_count=facts.byte_count,
         set_sha256=facts.set_sha256,
         format=survey.format,
         notes=survey.notes(),
     )
-
-
-def unpack_to(chunks: Iterable[bytes], destination: Path, *, sha256: str) -> None:
-    """Write the canonical JSONL to `destination`, a MiB at a time.
-
-    Raises BrokenDataset when the chunks are missing, cut or not what `sha256` names; then `destination` is gone.
-    """
-    with whole_file(destination) as jsonl:
-        for piece in _unpacked(chunks, sha256):
-            jsonl.write(piece)
 
 
 def canonical_json(pair: PreferencePair) -> bytes:
@@ -145,20 +135,3 @@ def _pieces(lines: Iterator[bytes]) -> Iterator[bytes]:
             yield bytes(waiting)
             waiting.clear()
     yield bytes(waiting)
-
-
-def _unpacked(chunks: Iterable[bytes], sha256: str) -> Iterator[bytes]:
-    digest, stretch = hashlib.sha256(), zlib.decompressobj()
-    try:
-        for chunk in chunks:
-            while chunk:
-                piece = stretch.decompress(chunk, CHUNK_BYTES)
-                digest.update(piece)
-                yield piece
-                chunk = stretch.unconsumed_tail
-    except zlib.error as error:
-        raise BrokenDataset(f"dataset {sha256}: {error}") from error
-    if not stretch.eof or stretch.unused_data:
-        raise BrokenDataset(f"dataset {sha256}: the stored bytes are cut, or there are too many")
-    if digest.hexdigest() != sha256:
-        raise BrokenDataset(f"dataset {sha256}: the stored bytes have another hash")

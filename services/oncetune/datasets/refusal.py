@@ -5,7 +5,7 @@ class DatasetRefused(Exception):
     """This dataset cannot be trained on, on any attempt: the run fails with `code` and the sentence.
 
     The sentence says what was found, where, against which limit and what to do; it never holds text of the dataset,
-    nor the secret part of a URL (user, query, fragment).
+    nor the secret part of a URL (user, query, fragment). Of a name that is no field it has the beginning, printable.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -7,6 +7,7 @@ from itertools import islice
 
 from pydantic import JsonValue
 
+from oncetune.contracts.names import shown
 from oncetune.contracts.preferences import PreferencePair, RowFormat
 from oncetune.datasets.fields import Said, WrongField, read_field
 from oncetune.datasets.openai import is_openai, openai_fields, read_openai
@@ -75,7 +76,7 @@ def _refuse_unknown(place: str, row: Mapping[str, JsonValue]) -> None:
     unknown = sorted(row.keys() - set(fields))
     if unknown:
         use = f"use {fields[0]}, {fields[1]} and {fields[2]}"
-        raise BadRow(f"{place}: {unknown[0][:80]} is not a field of a row; {use}")
+        raise BadRow(f"{place}: {shown(unknown[0])} is not a field of a row; {use}")
 
 
 def _read(row: Mapping[str, JsonValue]) -> tuple[RowFormat | None, Split]:
@@ -103,7 +104,7 @@ def _refuse_misspelt(row: Mapping[str, JsonValue], missing: str) -> None:
     columns = (name for name in islice(row, _MOST_COLUMNS) if len(name) <= 2 * len(missing))  # none is cached
     meant = next((name for name in columns if _resembles(name, missing)), None)
     if meant is not None:
-        raise WrongField(f"{missing} is missing; if {meant[:80]} is meant, call it {missing}")
+        raise WrongField(f"{missing} is missing; if {shown(meant)} is meant, call it {missing}")
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from oncetune.contracts.names import shown
 from oncetune.contracts.preferences import DatasetFormat, PreferencePair, RowFormat
 
 _NAMES_TOLD = 8
@@ -65,7 +66,7 @@ def counted_rows(rows: int) -> str:
 
 
 def _counted(rows_of: Counter[str] | Counter[RowFormat]) -> str:
-    names = [f"{name} ({counted_rows(rows)})" for name, rows in rows_of.most_common(_NAMES_TOLD)]
+    names = [f"{shown(name)} ({counted_rows(rows)})" for name, rows in rows_of.most_common(_NAMES_TOLD)]
     if len(rows_of) > _NAMES_TOLD:
         names.append(f"and {len(rows_of) - _NAMES_TOLD} more")
     return ", ".join(names)

@@ -27,12 +27,11 @@ def check_url(url: str) -> None:
 
 def read_url(url: str) -> httpx.URL:
     """As `check_url`; the host is in ASCII, lower case and usual spelling, a last dot and the fragment are gone."""
+    if wrong := _misspelt(url):
+        raise DatasetRefused("url_invalid", f"The dataset's URL has {wrong}")
     beginning = _BEGINNING.match(url)
-    if len(url) > MAX_CHARACTERS or not url.isprintable() or " " in url or beginning is None:
-        sentence = (
-            "The dataset's URL has no http://, a blank or a sign that cannot be printed, or more characters than "
-        )
-        raise DatasetRefused("url_invalid", f"{sentence}{MAX_CHARACTERS}; write a blank as %20")
+    if beginning is None:
+        raise DatasetRefused("url_invalid", "The dataset's URL has no http:// or https:// before its host")
     if beginning["scheme"].lower() not in DEFAULT_PORTS:
         raise DatasetRefused("url_refused_scheme", "The dataset's URL begins with neither http:// nor https://")
     if "@" in beginning["authority"]:
@@ -49,6 +48,14 @@ def read_url(url: str) -> httpx.URL:
     if parsed.port is not None and not 0 < parsed.port < 65536:
         raise DatasetRefused("url_refused_port", f"The dataset's URL has the port {parsed.port}; no host has one")
     return parsed.copy_with(host=host, fragment=None)
+
+
+def _misspelt(url: str) -> str | None:
+    if len(url) > MAX_CHARACTERS:
+        return f"more than {MAX_CHARACTERS} characters"
+    if " " in url:
+        return "a blank; write it as %20"
+    return None if url.isprintable() else "a sign that cannot be printed; write it in percent-encoding"
 
 
 def check_host(host: str) -> None:

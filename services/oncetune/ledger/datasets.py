@@ -69,6 +69,7 @@ def store_fetched_dataset(session: Session, lease: Lease, rows: PackedRows) -> s
             "attempt": lease.attempt,
             "sha256": rows.sha256,
             "format": rows.format,
+            "notes": json.dumps(rows.notes),
             "event_id": new_event_id(),
             "source": TRAINER,
             "payload": json.dumps(payload),

@@ -53,6 +53,7 @@ class KeptRows:
     sha256: str
     row_count: int
     format: str | None  # None: stored by a version that did not say it
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ def _record_run(session: Session, run_id: UUID, request: RunRequest, runs_per_mi
         "dataset_sha256": request.rows and request.rows.sha256,
         "dataset_url": request.dataset_url,
         "dataset_format": request.rows and request.rows.format,
+        "dataset_notes": request.rows and json.dumps(request.rows.notes),
         "parent_run_id": request.parent_run_id,
         "traceparent": request.traceparent,
         "event_id": new_event_id(),

@@ -30,6 +30,7 @@ class Run(SQLModel, table=True):
     dataset_sha256: str | None = Field(default=None, sa_type=Text)  # None until the dataset of a URL is stored
     dataset_url: str | None = Field(default=None, sa_type=Text)  # whole: never shown or logged, it may hold a secret
     dataset_format: str | None = Field(default=None, sa_type=Text)  # as it arrived
+    dataset_notes: list[str] | None = Field(default=None, sa_type=JSONB)  # what was read otherwise than it stood there
     parent_run_id: UUID | None = Field(default=None, sa_column=Column(Uuid))  # the run that this one repeats
     state: RunState = Field(sa_type=Text)
     position: int  # of its newest event

@@ -12,7 +12,7 @@ from oncetune.report.verdict import judge, unused_of
 
 TEMPLATES = Path(__file__).with_name("templates")
 _SAID_AS = (words.number, words.change, words.percent, words.duration, words.size, words.moment, words.plural,
-            words.setting)  # fmt: skip
+            words.rows_format, words.setting)  # fmt: skip
 
 
 def templates(*, autoescape: bool, finalize: Callable[[Any], Any], **filters: Callable[..., Any]) -> Environment:

@@ -6,6 +6,13 @@ from datetime import datetime
 from typing import Any
 
 NOT_MEASURED = "–"
+_FORMATS = {
+    "text": "prompt, chosen and rejected as texts",
+    "messages": "prompt, chosen and rejected, also as lists of messages",
+    "openai": "rows of OpenAI's preference fine-tuning",
+    "shared_prefix": "what chosen and rejected begin with is the prompt",
+    "mixed": "rows of several formats",
+}
 _MINUS = "\u2212"  # as wide as a plus sign
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SHORT_EXPONENT = re.compile(r"e(-?)0*")
@@ -78,6 +85,11 @@ def moment(time: datetime) -> str:
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """`1 row`, `2,000 rows`; `nouns` where more of them are not spelled with an s."""
     return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {nouns or noun + 's'}"
+
+
+def rows_format(name: str) -> str:
+    """What a dataset's format means; the name itself where a later version made it."""
+    return _FORMATS.get(name, name)
 
 
 def setting(value: Any) -> str:

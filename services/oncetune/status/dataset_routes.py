@@ -35,6 +35,7 @@ _DATASET: dict[str, Any] = {
     "source": "url",
     "url": "https://rows.example/support.jsonl.gz",
     "format": "text",
+    "notes": ["Columns that are not trained on were left out: score (1200 rows)."],
     "sha256": "5e" * 32,
     "set_sha256": "c4" * 32,
     "rows": 1200,
@@ -74,6 +75,7 @@ class DatasetAnswer(BaseModel):
     source: Annotated[Literal["inline", "url"], Field(description="How the rows came")]
     url: Annotated[str | Absent, Field(description="Without what may be a secret: user, query, fragment")] = None
     format: Annotated[str | Absent, Field(description="As the rows came; they are kept in one form")] = None
+    notes: Annotated[list[str] | Absent, Field(description="What was read otherwise than it stood there")] = None
     sha256: Annotated[str | Absent, Field(description="Of the canonical JSONL: these rows in this order")] = None
     set_sha256: Annotated[str | Absent, Field(description="Of the set of rows, in any order")] = None
     rows: int | Absent = None
@@ -102,6 +104,7 @@ def show_dataset(run_id: RunId, caller: SignedCaller, request: Request) -> Datas
         source="inline" if run.dataset_url is None else "url",
         url=None if run.dataset_url is None else printable_url(run.dataset_url),
         format=run.dataset_format,
+        notes=run.dataset_notes or None,
         quality=None if run.quality is None else QualityReport.model_validate(run.quality),
         trained_before=before,
     )

@@ -15,7 +15,7 @@ from oncetune.contracts.quality import QualityReport
 from oncetune.contracts.recipe import TrainingRecipe
 from oncetune.contracts.training_record import Phase
 from oncetune.datasets.enough_rows import too_many_equal
-from oncetune.datasets.packing import BrokenDataset, unpack_to
+from oncetune.datasets.unpacking import BrokenDataset, unpack_to
 from oncetune.ledger.datasets import dataset_url, read_chunks, read_quality, store_fetched_dataset, store_quality
 from oncetune.ledger.leases import EndReason, Lease
 from oncetune.logs import log

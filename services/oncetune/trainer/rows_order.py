@@ -35,10 +35,19 @@ class FetchedRows(BaseModel):
     rows: int
     bytes: int
     format: DatasetFormat
+    notes: tuple[str, ...]
 
     def packed(self, folder: Path) -> PackedRows:
         """With the chunks of the file in `folder`, which are read while they are asked for."""
-        return PackedRows(self.sha256, self.rows, self.bytes, _chunks(folder / PACKED), self.set_sha256, self.format)
+        return PackedRows(
+            sha256=self.sha256,
+            row_count=self.rows,
+            byte_count=self.bytes,
+            chunks=_chunks(folder / PACKED),
+            set_sha256=self.set_sha256,
+            format=self.format,
+            notes=self.notes,
+        )
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -52,6 +52,7 @@ def fetch(folder: Path, say: Say) -> Mapping[str, JsonValue]:
         rows=packed.row_count,
         bytes=packed.byte_count,
         format=packed.format,
+        notes=packed.notes,
     )
     return rows.model_dump(mode="json")
 

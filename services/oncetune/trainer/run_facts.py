@@ -80,6 +80,7 @@ def _dataset(session: Session, run: Run, lease: Lease) -> DatasetFacts:
         source="inline" if run.dataset_url is None else "url",
         url=run.dataset_url and printable_url(run.dataset_url),
         format=run.dataset_format or "unknown",
+        notes=tuple(run.dataset_notes or ()),
         rows=dataset.row_count,
         bytes=dataset.byte_count,
         sha256=dataset.sha256,

@@ -51,7 +51,7 @@ class TrainerSettings(ServiceSettings):
     )
 
     # The dataset of a URL, MiB of decoded bytes: as large as a body may be, unless a URL's may be larger.
-    max_dataset_size_mb: Annotated[int, Field(ge=1, le=1024, validation_alias="DPO_MAX_DATASET_SIZE_MB")] = 5
+    max_dataset_size_mb: Annotated[int, Field(ge=1, le=64, validation_alias="DPO_MAX_DATASET_SIZE_MB")] = 5
     fetch_max_size_mb: Annotated[int | None, Field(ge=1, le=1024)] = None
     fetch_deadline: timedelta = timedelta(minutes=1)  # from the first look-up to the last byte
     fetch_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (80, 443)

@@ -30,6 +30,7 @@ Name = Annotated[
 ]
 
 
+OTHER_FILE = "dataset_url must name a .json, .jsonl or .jsonl.gz file"
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
@@ -163,8 +164,12 @@ def _model(name: str, models: dict[str, str]) -> str:
         return models[name]
     if name in models.values():
         return name
+    raise unknown_model(name, models)
+
+
+def unknown_model(name: str, models: dict[str, str]) -> Refusal:
     known = ", ".join(sorted({*models, *models.values()}))
-    raise _bad("unknown_base_model", f"base_model {name[:120]!r} is not known; known: {known}")
+    return _bad("unknown_base_model", f"base_model {name[:120]!r} is not known; known: {known}")
 
 
 def _whole(value: JsonValue) -> JsonValue:
@@ -203,5 +208,5 @@ def _url(url: str) -> str:
     except DatasetRefused as refused:
         raise _bad("invalid_dataset_url", f"dataset_url: {refused.message}") from refused
     if not path.endswith((".json", ".jsonl", ".jsonl.gz")):
-        raise _bad("invalid_dataset_url", "dataset_url must name a .json, .jsonl or .jsonl.gz file")
+        raise _bad("invalid_dataset_url", OTHER_FILE)
     return url

@@ -21,8 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Send
 
 from oncetune.contracts.run import TERMINAL
-from oncetune.datasets.packing import BrokenDataset
-from oncetune.datasets.unpacking import unpack_pieces
+from oncetune.datasets.unpacking import BrokenDataset, unpack_pieces
 from oncetune.gateway.callers import AdminCaller
 from oncetune.gateway.errors import Refusal
 from oncetune.ledger.downloads import Download, find_download, issue_token, stream_chunks, use_token

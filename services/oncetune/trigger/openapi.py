@@ -8,13 +8,19 @@ from pydantic.json_schema import models_json_schema
 
 from oncetune.contracts.preferences import PreferencePair
 from oncetune.contracts.recipe import Hyperparameters
+from oncetune.datasets.urls import MAX_CHARACTERS
 from oncetune.gateway.openapi import OF_ANY, Refusals, Schema, refusals
-from oncetune.trigger.body import RerunBody, TriggerBody
+from oncetune.trigger.body import OTHER_FILE, RerunBody, TriggerBody
 
 _REF = "#/components/schemas/{model}"
 
-_LABEL = "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?"
-_URL = rf"^https?://({_LABEL}\.){{1,5}}[a-z]{{2,10}}(:[1-9][0-9]{{0,3}})?/[A-Za-z0-9_./~-]*\.(json|jsonl|jsonl\.gz)(\?[!-\"$-~]*)?$"
+# Whatever is accepted, and more: which hosts and signs are, the answer says.
+_URL: Schema = {
+    "type": ["string", "null"],
+    "maxLength": MAX_CHARACTERS,
+    "pattern": r"^[Hh][Tt]{2}[Pp][Ss]?://[^\s/?#@]+/[^\s?#]*\.(json|jsonl|jsonl\.gz)([?#]\S*)?$",
+    "example": "https://example.org/pairs.jsonl.gz",
+}
 
 _BUSY: Refusals = {503: {"busy": "Too many requests wait; repeat this one with its Idempotency-Key"}}
 _TRIGGER: Refusals = {
@@ -28,7 +34,7 @@ _TRIGGER: Refusals = {
         "invalid_hyperparameters": "hyperparameters.betta is not known; did you mean beta?",
         "one_dataset": "Give exactly one of dataset_inline and dataset_url",
         "invalid_dataset": "dataset_inline[3]: chosen is missing",
-        "invalid_dataset_url": "dataset_url must begin with http:// or https:// and name a host",
+        "invalid_dataset_url": OTHER_FILE,
     },
     408: {"body_too_slow": "The body was not complete within 60 seconds"},
     409: {"request_in_flight": "The first request with this Idempotency-Key is still in flight; repeat this one"},
@@ -93,10 +99,11 @@ _ANSWERS = {
     },
 }
 
+_SHARED = ("incomplete_body", "invalid_json", "invalid_idempotency_key", "unknown_base_model")
 _REPEATED: Refusals = {
     **{status: _TRIGGER[status] for status in (408, 409, 429)},
     400: {
-        **{code: _TRIGGER[400][code] for code in ("incomplete_body", "invalid_json", "invalid_idempotency_key")},
+        **{code: _TRIGGER[400][code] for code in _SHARED},
         "invalid_request": "exp_name: use 1 to 200 characters, no control characters, not only blanks",
     },
     413: {"body_too_large": "The body is larger than 16384 bytes"},
@@ -179,7 +186,7 @@ def body_schemas(models: Mapping[str, str]) -> Schema:
             "description": "A row without prompt is read too, where chosen and rejected begin with the same one.",
             "items": {"anyOf": [{"$ref": _REF.format(model="PreferencePair")}, _OPENAI_ROW]},
         },
-        "dataset_url": {"type": ["string", "null"], "pattern": _URL, "example": "https://example.org/pairs.jsonl.gz"},
+        "dataset_url": _URL,
         "hyperparameters": {"anyOf": [{"$ref": _REF.format(model="Hyperparameters")}, {"type": "null"}]},
     }
     return schemas

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
+from oncetune.contracts.quality import STRICTER
 from oncetune.contracts.recipe import RECIPE_VERSION, TrainingRecipe
 from oncetune.contracts.run import RunState
 from oncetune.datasets.urls import printable_url
@@ -18,14 +19,15 @@ from oncetune.gateway.callers import AdminCaller
 from oncetune.gateway.errors import Refusal
 from oncetune.ledger.datasets import find_dataset
 from oncetune.ledger.requests import KeptRows, RequestAnswer, RunRequest
-from oncetune.ledger.tables import Run
+from oncetune.ledger.tables import Dataset, Run
 from oncetune.postgres import transaction
 from oncetune.tracing import current_traceparent
 from oncetune.trigger.admission import SMALL_BODY, Key, Seat, alone, trigger_state
-from oncetune.trigger.body import RerunBody, read_body, read_object
+from oncetune.trigger.body import RerunBody, read_body, read_object, unknown_model
 from oncetune.trigger.openapi import RERUN_BODY, RERUN_RESPONSES
 from oncetune.trigger.routes import Accepted, accept_run
 from oncetune.trigger.runs import RunId, existing_run
+from oncetune.trigger.settings import TriggerSettings
 from oncetune.trigger.state import TriggerState
 
 reruns = APIRouter(tags=["trigger"])
@@ -80,11 +82,15 @@ def _accept(
     state: TriggerState, user_id: str, wanted: Repeat, key: str | None, patience: timedelta | None, trace: str | None
 ) -> RequestAnswer:
     with transaction(state.engine) as session:
-        request = _request(session, existing_run(session, wanted.run_id), user_id, wanted.exp_name, trace)
+        parent = existing_run(session, wanted.run_id)
+        recipe = _recipe(parent, state.settings)
+        request = _request(session, parent, recipe, user_id, wanted.exp_name, trace)
     return accept_run(state, request, key, wanted.fingerprint, patience)
 
 
-def _request(session: Session, parent: Run, user_id: str, exp_name: str | None, trace: str | None) -> RunRequest:
+def _request(
+    session: Session, parent: Run, recipe: TrainingRecipe, user_id: str, exp_name: str | None, trace: str | None
+) -> RunRequest:
     """What the parent was asked for, of the rows that it trained on; those of its URL where they were never stored."""
     stored = find_dataset(session, parent)
     return RunRequest(
@@ -92,8 +98,8 @@ def _request(session: Session, parent: Run, user_id: str, exp_name: str | None, 
         kb_id=parent.kb_id,
         exp_name=exp_name or parent.exp_name,
         base_model=parent.base_model,
-        recipe=_recipe(parent),
-        rows=KeptRows(stored.sha256, stored.row_count, parent.dataset_format) if stored else None,
+        recipe=recipe,
+        rows=_rows_of(parent, stored) if stored else None,
         dataset_url=parent.dataset_url,
         shown_url=parent.dataset_url and printable_url(parent.dataset_url),
         parent_run_id=parent.id,
@@ -101,11 +107,22 @@ def _request(session: Session, parent: Run, user_id: str, exp_name: str | None, 
     )
 
 
-def _recipe(parent: Run) -> TrainingRecipe:
-    """In this version's words: an older one's defaults are written out, which trainers of its time do not know."""
-    now = {"recipe_version": RECIPE_VERSION, "dataset_sha256": parent.dataset_sha256}
+def _rows_of(parent: Run, stored: Dataset) -> KeptRows:
+    notes = tuple(parent.dataset_notes or ())
+    return KeptRows(stored.sha256, stored.row_count, parent.dataset_format, notes)
+
+
+def _recipe(parent: Run, settings: TriggerSettings) -> TrainingRecipe:
+    """In this version's words: an older one's defaults are written out, which trainers of its time do not know.
+
+    What the operator allows today binds a rerun, too: its model must be offered, and of two gates it has the stricter.
+    """
     try:
         recipe = TrainingRecipe.model_validate(parent.recipe)
+        if recipe.base_model not in settings.models.values():
+            raise unknown_model(recipe.base_model, settings.models)
+        gate = max(recipe.quality_gate, settings.quality_gate, key=STRICTER.index)
+        now = {"recipe_version": RECIPE_VERSION, "dataset_sha256": parent.dataset_sha256, "quality_gate": gate}
         return TrainingRecipe.model_validate(recipe.model_dump() | now)
     except ValidationError as error:
         detail = "The run was recorded by another version, whose recipe this one cannot read"

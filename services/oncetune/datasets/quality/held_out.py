@@ -35,8 +35,9 @@ class HeldOut:
                 code="no_held_out_rows",
                 level="info",
                 count=rows,
-                message=f"no row is held out: {self._asked.held_out_share:.0%} of the prompts would be fewer than "
-                f"{FEWEST_PROMPTS}, or over held_out_max_rows; the run has no evaluation of its own",
+                message=f"no row is held out: {self._asked.held_out_share:.0%} of the prompts, in at most "
+                f"{self._asked.held_out_max_rows:,} rows (held_out_max_rows), would be fewer than {FEWEST_PROMPTS}; "
+                "the run has no evaluation of its own",
             )
         leaked = Tally(sorted(self._leaked(held_out)))
         yield from leaked.finding(

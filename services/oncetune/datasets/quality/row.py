@@ -4,15 +4,16 @@ import hashlib
 import json
 import re
 from functools import cached_property
-from itertools import islice
 from typing import NamedTuple
 
+from oncetune.contracts import names
 from oncetune.contracts.preferences import Message
 from oncetune.contracts.quality import EXAMPLE_CHARACTERS
 from oncetune.contracts.split import prompt_key
 from oncetune.datasets.quality.signature import words
 
 FIELDS = ("prompt", "chosen", "rejected")
+_BLANKS = str.maketrans("\n\t", "  ")
 
 # Neither space nor sign: zero-width and direction marks, fillers, variation selectors, tags, control characters.
 _VISIBLE = re.compile(
@@ -102,6 +103,4 @@ def squeezed(text: str) -> str:
 
 def shown(text: str) -> str:
     """The text's beginning as an example: one line of at most EXAMPLE_CHARACTERS that is safe on a terminal."""
-    signs = islice(text, EXAMPLE_CHARACTERS + 1)
-    line = "".join(" " if sign in "\n\t" else sign if sign.isprintable() else ascii(sign)[1:-1] for sign in signs)
-    return line if len(line) <= EXAMPLE_CHARACTERS else line[: EXAMPLE_CHARACTERS - 1] + "…"
+    return names.shown(text[: EXAMPLE_CHARACTERS + 1].translate(_BLANKS), EXAMPLE_CHARACTERS)

@@ -3,7 +3,7 @@
 -- No row back: another attempt owns the run, it has ended, or it has its dataset: read it before believing either.
 WITH pinned AS (
     UPDATE ledger.run
-       SET dataset_sha256 = :sha256, dataset_format = :format, position = position + 1,
+       SET dataset_sha256 = :sha256, dataset_format = :format, dataset_notes = CAST(:notes AS jsonb), position = position + 1,
            recipe = jsonb_set(recipe, '{dataset_sha256}', to_jsonb(CAST(:sha256 AS text)))
      WHERE id = :run_id AND attempt = :attempt AND state = 'running' AND dataset_sha256 IS NULL
  RETURNING id, attempt, position, traceparent

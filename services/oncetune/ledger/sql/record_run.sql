@@ -11,9 +11,9 @@ WITH too_many AS (
      LIMIT 1
 ), recorded AS (
     INSERT INTO ledger.run (id, user_id, kb_id, exp_name, base_model, recipe, recipe_version, dataset_sha256,
-                            dataset_url, dataset_format, parent_run_id, traceparent)
+                            dataset_url, dataset_format, dataset_notes, parent_run_id, traceparent)
     SELECT :run_id, :user_id, :kb_id, :exp_name, :base_model, CAST(:recipe AS jsonb), :recipe_version, :dataset_sha256,
-           :dataset_url, :dataset_format, CAST(:parent_run_id AS uuid), :traceparent
+           :dataset_url, :dataset_format, CAST(:dataset_notes AS jsonb), CAST(:parent_run_id AS uuid), :traceparent
      WHERE NOT EXISTS (SELECT FROM too_many)
     ON CONFLICT (kb_id) WHERE state IN ('queued', 'running') DO NOTHING
     RETURNING id, position, traceparent

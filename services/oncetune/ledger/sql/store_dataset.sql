@@ -1,6 +1,6 @@
--- Keep a dataset under its hash, with the first of its compressed pieces of at most 1 MiB. The update touches a known
--- one, so that no sweep takes it away meanwhile; its pieces are there already (xmax is 0 only in a row that was just
--- inserted). Equal datasets wait here for each other.
+-- Keep a dataset under its hash, with the first of its compressed pieces of at most 1 MiB. A known one is updated, since
+-- DO NOTHING would return no row of it, and it may lack the fingerprint of its set, which versions before did not make;
+-- its pieces are there already (xmax is 0 only in a row that was just inserted). Equal datasets wait here for each other.
 WITH named AS (
     INSERT INTO ledger.dataset AS kept (sha256, set_sha256, row_count, byte_count)
     VALUES (:sha256, :set_sha256, :row_count, :byte_count)
