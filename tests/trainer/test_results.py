@@ -15,6 +15,7 @@ from oncetune.ledger.ids import new_event_id
 from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, finish_run, renew_lease
 from oncetune.postgres import connect, transaction
 from oncetune.sources import source_sha256
+from oncetune.trainer import results as room
 from oncetune.trainer.results import Results
 from tests.deadline import eventually
 from tests.ledger.given import ADAPTER, ROWS, change, claim, record
@@ -203,6 +204,23 @@ def test_without_a_record_or_weights_there_are_no_results_and_one_line_says_so(e
     assert not (folder / "results").exists()
 
 
+@pytest.mark.parametrize("broken", ["read_facts", "source_sha256", "_report"])
+def test_a_bug_in_what_is_told_costs_no_finished_adapter(engine, database_url, tmp_path, monkeypatch, broken):
+    run_id, owner = record(engine("trigger")).run_id, engine(None)
+
+    def fail(*_given, **_named):
+        raise FileNotFoundError("gone meanwhile") if broken == "source_sha256" else KeyError("a bug")
+
+    monkeypatch.setattr(room, broken, fail)
+    with captured_lines() as lines, working(database_url, tmp_path, "reports") as trainer:
+        trainer.go()
+        eventually(lambda: the_run(owner).state == "completed", seconds=30)
+    assert (the_run(owner).strikes, the_run(owner).manifest) == (0, None)
+    assert (tmp_path / "artifacts" / str(run_id) / "1" / "adapter").exists()
+    [said] = told(lines)
+    assert said["event"] == ("results.none" if broken == "source_sha256" else "results.broken")
+
+
 def test_a_report_that_takes_too_long_costs_only_itself(engine, results, folder):
     record(engine("trigger"))
     with captured_lines() as lines:
@@ -249,3 +267,4 @@ def test_a_run_completes_with_or_without_its_report(engine, database_url, tmp_pa
         eventually(lambda: the_run(owner).state == "completed", seconds=30)
     published = tmp_path / "artifacts" / str(run_id) / "1" / "adapter"
     assert (published / "README.md").exists() is has_card
+    assert (the_run(owner).manifest is not None) is has_card

@@ -54,24 +54,28 @@ class Results:
     def write(self, phases: tuple[Phase, ...] = ()) -> Manifest | None:
         """The manifest; None when there is none. `phases` are those before the training. Raises nothing."""
         try:
-            record = _read_record(self.folder / RECORD_NAME)
-            adapter_sha256 = _sha256_of(self.folder / WEIGHTS)
+            manifest = self._tell(phases)
+            if manifest is not None:
+                self._render()
         except (OSError, ValidationError, TooLarge) as error:
             log.warning("results.none", attempt=self.lease.attempt, reason=_reason(error))
-            return None
+        except Exception:  # noqa: BLE001 - a bug is shouted about, and costs no adapter that took hours
+            log.exception("results.broken", attempt=self.lease.attempt)
+        else:
+            return manifest
+        return None
+
+    def _tell(self, phases: tuple[Phase, ...]) -> Manifest | None:
+        record = _read_record(self.folder / RECORD_NAME)
+        weights_sha256 = _sha256_of(self.folder / WEIGHTS)
         facts = self._read_facts()
         if facts is None:
             return None
-        manifest = self._manifest(record, facts, adapter_sha256)
-        try:
-            results = self.folder / RESULTS_FOLDER
-            results.mkdir(exist_ok=True)
-            _write(results / MANIFEST_JSON, manifest)
-            _write(results / REPORT_JSON, _report(record, facts, manifest, phases))
-        except (OSError, ValidationError) as error:
-            log.warning("results.none", attempt=self.lease.attempt, reason=_reason(error))
-            return None
-        self._render()
+        manifest = self._manifest(record, facts, weights_sha256)
+        results = self.folder / RESULTS_FOLDER
+        results.mkdir(exist_ok=True)
+        _write(results / REPORT_JSON, _report(record, facts, manifest, phases))
+        _write(results / MANIFEST_JSON, manifest)
         return manifest
 
     def _read_facts(self) -> RunFacts | None:
