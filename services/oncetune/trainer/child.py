@@ -49,7 +49,7 @@ class Child(AbstractContextManager["Child"]):
         self._said_all_at: float | None = None
         self.result: Finished | Refused | None = None
         with ExitStack() as opened:
-            training_log = opened.enter_context((folder / LOG_NAME).open("wb", buffering=0))
+            training_log = opened.enter_context((folder / LOG_NAME).open("ab", buffering=0))  # after earlier children
             self._process = _start([*command, str(folder)], environment)
             opened.pop_all()  # the thread closes it
         assert self._process.stdout is not None
