@@ -196,6 +196,13 @@ def test_samples_that_were_asked_for_and_are_missing_are_not_called_unwanted():
     assert "None were asked for" not in html
 
 
+def test_samples_that_failed_are_missing_with_their_reason():
+    failed = reports.record(samples=[], samples_missing="can't allocate memory: you tried <64> GiB")
+    html = section(render_page(reports.report(failed)), "samples")
+    assert "None could be made: can&#39;t allocate memory: you tried &lt;64&gt; GiB" in html
+    assert "short enough" not in html
+
+
 def test_the_reader_learns_that_answers_end_at_a_limit():
     assert "in 64 tokens at most" in section(cached_page(reports.report), "samples")
 

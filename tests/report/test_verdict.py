@@ -7,6 +7,7 @@ from oncetune.contracts.training_record import Evaluation
 from oncetune.report.card import render_card
 from oncetune.report.page import render_page
 from oncetune.report.verdict import held_out_of, judge, unused_of
+from oncetune.report.words import number
 from tests.report import extremes, reports
 
 
@@ -63,19 +64,28 @@ def test_what_was_learned_by_heart_is_judged_up_to_the_kept_step():
         "steps": (*before, *after),
         "evaluations": (*report.training.evaluations, broken),
         "stopped_early": "It was.",
+        "adapter_step": 160,
     }
     stopped = judge(report.model_copy(update={"training": report.training.model_copy(update=told)}))
     assert not any("by heart" in reservation for reservation in stopped.reservations)
 
 
 def test_of_a_run_that_was_stopped_the_evaluation_of_the_kept_step_counts():
-    broken = Evaluation(step=170, rows=48, reward_accuracy=1.0, reward_margin=12.0, logps_chosen_per_token=-6.0)
-    report = evaluated()
-    record = report.training
-    record = record.model_copy(update={"evaluations": (*record.evaluations, broken), "stopped_early": "It was ended."})
+    """Not that before the last one: at step 170 nothing was a number."""
+    unknown = Evaluation(step=170, rows=48)
+    broken = Evaluation(step=180, rows=48, reward_accuracy=1.0, reward_margin=12.0, logps_chosen_per_token=-6.0)
+    report = evaluated(steps=reports.steps_of(180))
+    stop = {"stopped_early": "It was ended.", "adapter_step": 160}
+    evaluations = (*report.training.evaluations, unknown, broken)
+    record = report.training.model_copy(update={"evaluations": evaluations, **stop})
     assert held_out_of(record).end.step == 160
-    assert judge(report.model_copy(update={"training": record})).word == "It learned, with reservations"
-    assert held_out_of(record.model_copy(update={"stopped_early": None})).end.step == 170
+    stopped = report.model_copy(update={"training": record})
+    assert judge(stopped).word == "It learned, with reservations"
+    page = render_page(stopped)
+    loss = f"<b>{number(record.steps[159].loss)}</b><span>first step {number(record.steps[0].loss)}"
+    assert f"{loss}; the adapter is that of step 160" in page
+    assert "<dt>Steps</dt><dd><b>180</b>" in page
+    assert held_out_of(record.model_copy(update={"adapter_step": None})).end.step == 180
 
 
 def test_the_interval_is_wilsons():

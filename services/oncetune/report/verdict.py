@@ -90,7 +90,7 @@ def _counted(record: TrainingRecord, name: str, most: int) -> int:
 def held_out_of(record: TrainingRecord) -> HeldOut | None:
     """None where nothing was measured on held-out rows, or only before or only after training."""
     evaluations = sorted(record.evaluations, key=lambda evaluation: evaluation.step)
-    kept = evaluations[:-1] if record.stopped_early else evaluations
+    kept = [one for one in evaluations if record.adapter_step is None or one.step <= record.adapter_step]
     if len(kept) < 2 or kept[0].step != 0:
         return None
     return HeldOut(kept[0], kept[-1])

@@ -1,4 +1,4 @@
-"""One run of the program from its recipe to its adapter: load, hold out, train, evaluate, answer, save, record."""
+"""One run of the program from its recipe to its adapter: load, hold out, train, evaluate, save, answer, record."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,16 +82,16 @@ def _finish(
     reached = rows_reached(trained, split, knobs)
     metrics = describe(trained, prepared.judged, split, base, device, rows_trained=reached)
     record = describe_run(trained, split, base, device, metrics, rows_trained=reached)
+    with phases.timed("saving"):
+        send(Progress(phase="saving", step=len(trained.report.steps), steps=len(trained.report.steps)))
+        save_adapter(trained.model, folder / "adapter")
     with phases.timed("sampling"):
-        samples = answer_before_and_after(
+        sampled = answer_before_and_after(
             trained.model,
             prepared.tokenizer,
             split,
             trained.report,
             batch=2 * knobs.batch_size,  # sequences, as in a step of training
         )
-    with phases.timed("saving"):
-        send(Progress(phase="saving", step=len(trained.report.steps), steps=len(trained.report.steps)))
-        save_adapter(trained.model, folder / "adapter")
-    write_record(folder / RECORD_NAME, record, samples, phases.told())
+    write_record(folder / RECORD_NAME, record, sampled, phases.told())
     return metrics
