@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from datetime import timedelta
+from threading import Event
 
 import pytest
 
@@ -25,6 +26,7 @@ from tests.trainer.rows import the_run
 from tests.trainer.working import settings, working
 
 WEIGHTS = b"weights"
+NEVER = Event()
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def folder(tmp_path):
 def results(engine, database_url, tmp_path, folder):
     """`results(lease)`: of the attempt with this lease; the trainer never has to stop unless it is told to."""
 
-    def make(lease, *, must_stop=lambda seconds: False, trainer=None, **fields):
+    def make(lease, *, must_stop=NEVER.wait, trainer=None, **fields):
         chosen = settings(database_url, tmp_path, "finishes")
         return Results(trainer or engine("trainer"), chosen, lease, folder, must_stop, **fields)
 
@@ -227,6 +229,14 @@ def test_a_report_that_takes_too_long_costs_only_itself(engine, results, folder)
         manifest = results(claim(engine("trainer")), deadline=timedelta(milliseconds=1)).write()
     assert manifest is not None
     assert [line["event"] for line in told(lines)] == ["report.none"]
+    assert not (folder / "results" / "report.html").exists()
+
+
+def test_a_report_is_not_waited_for_by_an_attempt_that_has_to_end(engine, results, folder):
+    record(engine("trigger"))
+    with captured_lines() as lines:
+        assert results(claim(engine("trainer")), must_stop=lambda seconds: True).write() is not None
+    assert [line["reason"] for line in told(lines)] == ["the attempt has to end"]
     assert not (folder / "results" / "report.html").exists()
 
 

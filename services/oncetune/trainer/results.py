@@ -8,6 +8,7 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,15 +34,16 @@ from oncetune.trainer.training_log import LOG_NAME
 WEIGHTS = "adapter/adapter_model.safetensors"
 REPORT_PROGRAM = (sys.executable, "-P", "-m", "oncetune.report")
 _MOST_RECORD_BYTES = 64 * 1024 * 1024  # 300,000 steps
-_LOOK_AGAIN_SECONDS = 1.0
+_LOOK_AGAIN_SECONDS = 1.0  # at a database that is away
+_LOOK_AT_PROGRAM_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Results:
     """Writes FOLDER/results/ once the child has finished.
 
-    `must_stop` waits for so many seconds and says at once when the attempt has to end: it cuts short how long a
-    database that is away is waited for.
+    `must_stop` waits for so many seconds and says at once when the attempt has to end: it cuts short how long the
+    report, or a database that is away, is waited for.
     """
 
     engine: Engine
@@ -49,7 +51,7 @@ class Results:
     lease: Lease
     folder: Path
     must_stop: Callable[[float], bool]
-    deadline: timedelta = timedelta(minutes=1)  # for report.html, which takes seconds
+    deadline: timedelta = timedelta(minutes=5)  # for report.html: 2 s of the processor, which others may want as well
 
     def write(self, phases: tuple[Phase, ...] = ()) -> Manifest | None:
         """The manifest; None when there is none. `phases` are those before the training. Raises nothing."""
@@ -120,25 +122,35 @@ class Results:
 
     def _render(self) -> None:
         """report.html and the model card, by a program of its own: it knows no secret, and its end is not ours."""
-        deadline = self.deadline.total_seconds()
         try:
-            with (self.folder / LOG_NAME).open("ab") as training_log:
-                ended = subprocess.run(
+            with (
+                (self.folder / LOG_NAME).open("ab") as training_log,
+                subprocess.Popen(
                     [*REPORT_PROGRAM, str(self.folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=training_log,
                     env=plain_environment(),
-                    timeout=deadline,
-                    check=False,
-                )
-            reason = f"exit status {ended.returncode}, see the training log" if ended.returncode else None
-        except subprocess.TimeoutExpired:
-            reason = f"it was not done in {deadline:g} s"
+                ) as program,
+            ):
+                reason = self._wait_for(program)
         except OSError as error:
             reason = _reason(error)
         if reason is not None:
             log.warning("report.none", attempt=self.lease.attempt, reason=reason)
+
+    def _wait_for(self, program: subprocess.Popen[bytes]) -> str | None:
+        """Why there is no report; None when there is one. The program has ended, or will at once."""
+        end = time.monotonic() + self.deadline.total_seconds()
+        try:
+            while (status := program.poll()) is None:
+                if time.monotonic() > end:
+                    return f"it was not done in {self.deadline}"
+                if self.must_stop(_LOOK_AT_PROGRAM_SECONDS):
+                    return "the attempt has to end"
+            return f"exit status {status}, see the training log" if status else None
+        finally:
+            program.kill()
 
 
 class TooLarge(Exception):
