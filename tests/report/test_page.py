@@ -100,7 +100,7 @@ def test_the_key_numbers_are_those_of_the_report():
     for said in (
         percent(end.reward_accuracy), change(end.reward_margin), number(end.logps_chosen_per_token),
         number(steps[-1].loss), number(steps[-1].tokens), duration(steps[-1].seconds), number(report.dataset.rows),
-        report.run_id, report.manifest.adapter_sha256, report.manifest.code_sha256, report.dataset.sha256,
+        report.run_id, report.manifest.weights_sha256, report.manifest.code_sha256, report.dataset.sha256,
     ):  # fmt: skip
         assert said in html, said
 

@@ -78,7 +78,7 @@ def test_the_manifest_says_what_it_takes_to_do_the_run_again(engine, results, fo
     manifest = results(lease).write()
     training = reports.record()
     assert manifest == Manifest.model_validate_json((folder / "results" / "manifest.json").read_bytes())
-    assert manifest.adapter_sha256 == hashlib.sha256(WEIGHTS).hexdigest()
+    assert manifest.weights_sha256 == hashlib.sha256(WEIGHTS).hexdigest()
     assert (manifest.run_id, manifest.seed, manifest.quality_gate) == (str(lease.run_id), 42, "warn")
     assert (manifest.dataset_sha256, manifest.dataset_rows) == (ROWS.sha256, 1)
     assert manifest.dataset_set_sha256 == ROWS.set_sha256

@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, JsonValue, ValidationError
 from sqlalchemy import Engine
 
+from oncetune.artifacts.store import LOG_NAME
 from oncetune.contracts.manifest import Manifest, differences
 from oncetune.contracts.recipe import TrainingRecipe
 from oncetune.contracts.run_report import MANIFEST_JSON, REPORT_JSON, RESULTS_FOLDER, RunReport
@@ -29,7 +30,6 @@ from oncetune.sources import source_sha256
 from oncetune.trainer.child_environment import plain_environment
 from oncetune.trainer.run_facts import RunFacts, read_facts
 from oncetune.trainer.settings import TrainerSettings
-from oncetune.trainer.training_log import LOG_NAME
 
 WEIGHTS = "adapter/adapter_model.safetensors"
 REPORT_PROGRAM = (sys.executable, "-P", "-m", "oncetune.report")
@@ -95,7 +95,7 @@ class Results:
                 log.warning("results.none", attempt=self.lease.attempt, reason="the database is away")
                 return None
 
-    def _manifest(self, record: TrainingRecord, facts: RunFacts, adapter_sha256: str) -> Manifest:
+    def _manifest(self, record: TrainingRecord, facts: RunFacts, weights_sha256: str) -> Manifest:
         recipe = TrainingRecipe.model_validate(self.lease.recipe)
         return Manifest(
             run_id=str(self.lease.run_id),
@@ -117,7 +117,7 @@ class Results:
             threads=record.threads,
             code_version=version("oncetune"),
             code_sha256=source_sha256(),
-            adapter_sha256=adapter_sha256,
+            weights_sha256=weights_sha256,
         )
 
     def _render(self) -> None:
