@@ -23,20 +23,41 @@ def evaluated(accuracy=0.92, margin=2.7, token=-1.7, rows=48, start=-2.3, **fiel
     ("report", "tone", "word"),
     [
         (evaluated(), "good", "It learned"),
-        (evaluated(accuracy=0.6), "bad", "No effect shown"),
-        (evaluated(accuracy=0.0), "bad", "No effect shown"),
-        (evaluated(accuracy=None), "bad", "No effect shown"),
+        (evaluated(accuracy=0.6), "caution", "Unproven: too few held-out rows to tell"),
+        (evaluated(accuracy=1.0, rows=3), "caution", "Unproven: too few held-out rows to tell"),
+        (evaluated(accuracy=0.2), "bad", "It did not learn the preference"),
+        (evaluated(accuracy=0.0), "bad", "It did not learn the preference"),
+        (evaluated(accuracy=None), "bad", "The weights may be broken"),
         (evaluated(accuracy=1.0, margin=13.5, token=-5.1), "bad", "The text is probably damaged"),
         (evaluated(token=-2.9), "caution", "It learned, with reservations"),
         (evaluated(rows=12), "caution", "It learned, with reservations"),
         (extremes.minimal(), "caution", "Unproven: nothing was held out"),
     ],
-    ids=["good", "weak", "nothing", "nan", "broken", "less likely", "few rows", "nothing held out"],
+    ids=[
+        "good",
+        "weak",
+        "three of three",
+        "worse",
+        "nothing",
+        "nan",
+        "broken",
+        "less likely",
+        "few rows",
+        "nothing held out",
+    ],
 )
 def test_the_verdict_goes_by_the_held_out_rows_and_the_likelihood_of_chosen(report, tone, word):
     verdict = judge(report)
     assert (verdict.tone, verdict.word) == (tone, word)
     assert 2 <= len(verdict.sentences) <= 3
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "rows", "said"),
+    [(0.92, 48, ": better than"), (1.0, 3, ": too few rows to tell it from"), (0.2, 48, ": worse than")],
+)
+def test_the_sentence_holds_the_accuracy_against_chance(accuracy, rows, said):
+    assert f"{said} chance." in judge(evaluated(accuracy=accuracy, rows=rows)).sentences[1]
 
 
 def test_a_grave_finding_on_the_data_is_a_reservation():
