@@ -15,9 +15,10 @@ from typing import IO
 
 from pydantic import ValidationError
 
+from oncetune.artifacts.store import LOG_NAME
 from oncetune.contracts.progress import Finished, Progress, Refused, child_line
 from oncetune.logs import log
-from oncetune.trainer.training_log import LOG_NAME, keep_output
+from oncetune.trainer.training_log import keep_output
 
 MAX_LINE = 64 * 1024
 

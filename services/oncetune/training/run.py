@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from transformers import PreTrainedTokenizerBase
 
 from oncetune.contracts.checkpoint import CheckpointPlan
-from oncetune.contracts.progress import Progress
+from oncetune.contracts.progress import ROWS, Progress
 from oncetune.contracts.recipe import Hyperparameters, TrainingRecipe
 from oncetune.contracts.training_record import ANSWER_TOKENS, RECORD_NAME
 from oncetune.training.adapter import save_adapter
@@ -47,7 +47,7 @@ def train_adapter(
     stop before its end. Raises Refusal. `cache` holds converted models.
     """
     knobs = recipe.hyperparameters
-    prepared = _prepare(recipe, folder / "dataset.jsonl", cache)
+    prepared = _prepare(recipe, folder / ROWS, cache)
     weights = load_model(prepared.base, prepared.device.dtype)
     try:
         trained = train(
