@@ -68,7 +68,7 @@ def test_a_rerun_that_came_out_the_same_says_so_in_one_sentence(at_services: Onc
 
 
 def test_a_rerun_on_another_machine_says_what_differs(at_services: Oncetune, engine, parent: str) -> None:
-    other = {"device": "NVIDIA H100", "packages": {"trl": "2"}, "adapter_sha256": "ef" * 32}
+    other = {"device": "NVIDIA H100", "packages": {"trl": "2"}, "weights_sha256": "ef" * 32}
     run_id, code, said = watched(at_services, engine, parent, "--json", **other)
     told = json.loads(said)
     assert (code, told["run_id"], told["parent_run_id"], told["status"]) == (0, run_id, parent, "completed")
@@ -119,7 +119,7 @@ def test_differences_are_a_table_and_a_sentence_about_the_weights() -> None:
         ["hyperparameters.beta", "0.1", "0.2"],
         ["The", "adapter", "weights", "are", "the", "same."],
     ]
-    weights = MANIFEST.model_copy(update={"adapter_sha256": "ef" * 32})
+    weights = MANIFEST.model_copy(update={"weights_sha256": "ef" * 32})
     [only] = difference_lines(differences(MANIFEST, weights))
     assert "differ" in only and "does not compute the same twice" in only
     assert "cannot be compared" in difference_lines(None)[0]

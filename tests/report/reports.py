@@ -115,7 +115,7 @@ def manifest(training: TrainingRecord, **fields: Any) -> Manifest:
         "threads": training.threads,
         "code_version": "0.1.0",
         "code_sha256": "27" * 32,
-        "adapter_sha256": "ab" * 32,
+        "weights_sha256": "ab" * 32,
     }
     return Manifest.model_validate({**given, **fields})
 

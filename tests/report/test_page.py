@@ -100,7 +100,7 @@ def test_the_key_numbers_are_those_of_the_report():
     for said in (
         percent(end.reward_accuracy), change(end.reward_margin), number(end.logps_chosen_per_token),
         number(steps[-1].loss), number(steps[-1].tokens), duration(steps[-1].seconds), number(report.dataset.rows),
-        report.run_id, report.manifest.adapter_sha256, report.manifest.code_sha256, report.dataset.sha256,
+        report.run_id, report.manifest.weights_sha256, report.manifest.code_sha256, report.dataset.sha256,
     ):  # fmt: skip
         assert said in html, said
 
@@ -194,6 +194,13 @@ def test_samples_that_were_asked_for_and_are_missing_are_not_called_unwanted():
     html = section(render_page(reports.report(reports.record(samples=[]))), "samples")
     assert "None could be made" in html
     assert "None were asked for" not in html
+
+
+def test_samples_that_failed_are_missing_with_their_reason():
+    failed = reports.record(samples=[], samples_missing="can't allocate memory: you tried <64> GiB")
+    html = section(render_page(reports.report(failed)), "samples")
+    assert "None could be made: can&#39;t allocate memory: you tried &lt;64&gt; GiB" in html
+    assert "short enough" not in html
 
 
 def test_the_reader_learns_that_answers_end_at_a_limit():

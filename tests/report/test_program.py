@@ -17,8 +17,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(folder, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", ":".join(path for path in sys.path if path))
+def run(folder, monkeypatch, *, first_path=""):
+    monkeypatch.setenv("PYTHONPATH", ":".join(path for path in (first_path, *sys.path) if path))
     program = [sys.executable, "-P", "-m", "oncetune.report", str(folder)]
     return subprocess.run(program, capture_output=True, text=True, check=False, timeout=120)
 
@@ -31,6 +31,14 @@ def test_the_program_writes_the_same_page_as_any_other_process(folder, monkeypat
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert (folder / "results" / "report.html").read_text() == render_page(reports.report())
     assert (folder / "adapter" / "README.md").read_text().startswith("---\nlibrary_name: peft")
+
+
+def test_a_machine_that_takes_long_to_find_its_fonts_is_no_line_in_the_training_log(folder, tmp_path, monkeypatch):
+    """matplotlib warns after five seconds: here at once."""
+    at_once = "import threading\n_Timer = threading.Timer\nthreading.Timer = lambda _, warn: _Timer(0, warn)\n"
+    (tmp_path / "sitecustomize.py").write_text(at_once)
+    ended = run(folder, monkeypatch, first_path=str(tmp_path))
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_without_an_adapter_there_is_no_model_card(folder, monkeypatch):

@@ -7,6 +7,7 @@ from oncetune.contracts.training_record import Evaluation
 from oncetune.report.card import render_card
 from oncetune.report.page import render_page
 from oncetune.report.verdict import held_out_of, judge, unused_of
+from oncetune.report.words import number
 from tests.report import extremes, reports
 
 
@@ -22,20 +23,41 @@ def evaluated(accuracy=0.92, margin=2.7, token=-1.7, rows=48, start=-2.3, **fiel
     ("report", "tone", "word"),
     [
         (evaluated(), "good", "It learned"),
-        (evaluated(accuracy=0.6), "bad", "No effect shown"),
-        (evaluated(accuracy=0.0), "bad", "No effect shown"),
-        (evaluated(accuracy=None), "bad", "No effect shown"),
+        (evaluated(accuracy=0.6), "caution", "Unproven: too few held-out rows to tell"),
+        (evaluated(accuracy=1.0, rows=3), "caution", "Unproven: too few held-out rows to tell"),
+        (evaluated(accuracy=0.2), "bad", "It did not learn the preference"),
+        (evaluated(accuracy=0.0), "bad", "It did not learn the preference"),
+        (evaluated(accuracy=None), "bad", "The weights may be broken"),
         (evaluated(accuracy=1.0, margin=13.5, token=-5.1), "bad", "The text is probably damaged"),
         (evaluated(token=-2.9), "caution", "It learned, with reservations"),
         (evaluated(rows=12), "caution", "It learned, with reservations"),
         (extremes.minimal(), "caution", "Unproven: nothing was held out"),
     ],
-    ids=["good", "weak", "nothing", "nan", "broken", "less likely", "few rows", "nothing held out"],
+    ids=[
+        "good",
+        "weak",
+        "three of three",
+        "worse",
+        "nothing",
+        "nan",
+        "broken",
+        "less likely",
+        "few rows",
+        "nothing held out",
+    ],
 )
 def test_the_verdict_goes_by_the_held_out_rows_and_the_likelihood_of_chosen(report, tone, word):
     verdict = judge(report)
     assert (verdict.tone, verdict.word) == (tone, word)
     assert 2 <= len(verdict.sentences) <= 3
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "rows", "said"),
+    [(0.92, 48, ": better than"), (1.0, 3, ": too few rows to tell it from"), (0.2, 48, ": worse than")],
+)
+def test_the_sentence_holds_the_accuracy_against_chance(accuracy, rows, said):
+    assert f"{said} chance." in judge(evaluated(accuracy=accuracy, rows=rows)).sentences[1]
 
 
 def test_a_grave_finding_on_the_data_is_a_reservation():
@@ -63,19 +85,28 @@ def test_what_was_learned_by_heart_is_judged_up_to_the_kept_step():
         "steps": (*before, *after),
         "evaluations": (*report.training.evaluations, broken),
         "stopped_early": "It was.",
+        "adapter_step": 160,
     }
     stopped = judge(report.model_copy(update={"training": report.training.model_copy(update=told)}))
     assert not any("by heart" in reservation for reservation in stopped.reservations)
 
 
 def test_of_a_run_that_was_stopped_the_evaluation_of_the_kept_step_counts():
-    broken = Evaluation(step=170, rows=48, reward_accuracy=1.0, reward_margin=12.0, logps_chosen_per_token=-6.0)
-    report = evaluated()
-    record = report.training
-    record = record.model_copy(update={"evaluations": (*record.evaluations, broken), "stopped_early": "It was ended."})
+    """Not that before the last one: at step 170 nothing was a number."""
+    unknown = Evaluation(step=170, rows=48)
+    broken = Evaluation(step=180, rows=48, reward_accuracy=1.0, reward_margin=12.0, logps_chosen_per_token=-6.0)
+    report = evaluated(steps=reports.steps_of(180))
+    stop = {"stopped_early": "It was ended.", "adapter_step": 160}
+    evaluations = (*report.training.evaluations, unknown, broken)
+    record = report.training.model_copy(update={"evaluations": evaluations, **stop})
     assert held_out_of(record).end.step == 160
-    assert judge(report.model_copy(update={"training": record})).word == "It learned, with reservations"
-    assert held_out_of(record.model_copy(update={"stopped_early": None})).end.step == 170
+    stopped = report.model_copy(update={"training": record})
+    assert judge(stopped).word == "It learned, with reservations"
+    page = render_page(stopped)
+    loss = f"<b>{number(record.steps[159].loss)}</b><span>first step {number(record.steps[0].loss)}"
+    assert f"{loss}; the adapter is that of step 160" in page
+    assert "<dt>Steps</dt><dd><b>180</b>" in page
+    assert held_out_of(record.model_copy(update={"adapter_step": None})).end.step == 180
 
 
 def test_the_interval_is_wilsons():

@@ -33,7 +33,7 @@ MANIFEST = Manifest(
     precision="float32",
     code_version="1",
     code_sha256="ab" * 32,
-    adapter_sha256="cd" * 32,
+    weights_sha256="cd" * 32,
 )
 
 

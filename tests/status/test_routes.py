@@ -77,15 +77,16 @@ def test_a_run_shows_its_newest_checkpoint_until_it_has_its_result(status, engin
     assert shown() is None
 
 
-def test_a_run_whose_attempt_begins_anew_shows_no_checkpoint_from_its_first_word_on(status, engine):
+def test_a_run_whose_training_begins_anew_shows_no_checkpoint_from_its_first_word_on(status, engine):
     run_id = record(engine("trigger")).run_id
     shown = lambda: status.get(f"/runs/{run_id}").json().get("checkpoint")  # noqa: E731
     for goes_on_from, told in ((None, None), (14, {"step": 14}), (10, {"step": 10}), (None, None)):
         lease = claim(engine("trainer"))
         before = shown()
-        with transaction(engine("trainer")) as session:
-            renew_lease(session, lease, progress=None, as_event=False)
-        assert shown() == before, "nothing is known yet"
+        for word in (None, Progress(phase="fetching"), Progress(phase="checking")):
+            with transaction(engine("trainer")) as session:
+                renew_lease(session, lease, progress=word, as_event=False)
+            assert shown() == before, "nothing is known yet"
         word = Progress(phase="loading", checkpoint_step=goes_on_from)
         with transaction(engine("trainer")) as session:
             renew_lease(session, lease, progress=word, as_event=False)

@@ -14,7 +14,7 @@ from oncetune.ledger.requests import request_cancel
 from oncetune.postgres import transaction
 from tests.deadline import eventually
 from tests.ledger.given import change, record, rows_of
-from tests.trainer.rows import the_run, the_trail
+from tests.trainer.rows import the_requeue, the_run, the_trail
 from tests.trainer.working import Working, alive, working
 
 PATIENT = {"child_grace": timedelta(seconds=10)}
@@ -35,7 +35,7 @@ def _kill(trainer: Working, owner) -> None:
     child = trainer.pid()
     (trainer.control / "pid").unlink()
     os.kill(child, signal.SIGKILL)
-    eventually(lambda: the_run(owner).state == "queued")
+    eventually(lambda: the_requeue(owner))
     change(owner, "UPDATE ledger.run SET available_at = now()")
 
 

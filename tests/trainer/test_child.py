@@ -16,7 +16,7 @@ GRACE = timedelta(seconds=0.3)
 
 def _child(folder, behaviour, said=lambda _progress: None):
     attempt = folder / "attempt"
-    attempt.mkdir()
+    attempt.mkdir(exist_ok=True)
     start = command(behaviour, folder / "control")
     return Child(start, attempt, environment=plain_environment(), grace=GRACE, max_log_bytes=1000, on_progress=said)
 
@@ -77,3 +77,14 @@ def test_a_child_ends_when_its_standard_input_does(tmp_path):
         pid = _told(tmp_path, "pid")
         child._process.stdin.close()
         eventually(lambda: not alive(pid))
+
+
+def test_what_a_child_printed_is_kept_when_the_next_one_of_the_attempt_prints(tmp_path):
+    """The traceback of a look at the rows that failed, before a training."""
+    (tmp_path / "attempt").mkdir()
+    (tmp_path / "attempt" / "training.log").write_text("a traceback\n")
+    (tmp_path / "control").mkdir()
+    (tmp_path / "control" / "go").touch()
+    with _child(tmp_path, "dies") as child:
+        eventually(lambda: child.wait(0.01) is not None)
+    assert (tmp_path / "attempt" / "training.log").read_text() == "a traceback\nCUDA out of memory\n"

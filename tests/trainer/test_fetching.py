@@ -16,7 +16,7 @@ from tests.deadline import eventually
 from tests.ledger.given import change, count, record, record_url, rows_of
 from tests.ledger.paths import cancel
 from tests.loglines import captured_lines
-from tests.trainer.rows import the_run, the_trail, the_types
+from tests.trainer.rows import the_requeue, the_run, the_trail, the_types
 from tests.trainer.working import alive, working
 
 PAIRS = [{"prompt": f"What is {n} + 1?", "chosen": f"{n + 1}.", "rejected": "No idea."} for n in range(12)]
@@ -93,7 +93,7 @@ def test_a_later_attempt_trains_on_the_first_bytes_whatever_the_url_gives_by_the
         with working(database_url, tmp_path / "first", "dies", **allowed, **at_once) as trainer:
             trainer.pid()
             trainer.go()
-            eventually(lambda: the_run(owner).attempt == 2)
+            eventually(lambda: the_run(owner).attempt >= 2)
         with working(database_url, tmp_path / "second", "finishes", **allowed) as trainer:
             trainer.pid()
             [staged] = (tmp_path / "second" / "staging").glob("*/dataset.jsonl")
@@ -179,7 +179,7 @@ def test_a_slow_fetch_ends_as_soon_as_the_attempt_has_to(engine, database_url, t
             elif way == "lost":
                 change(owner, "UPDATE ledger.run SET attempt = 2, lease_owner = 'another'")
             if way != "released":
-                eventually(lambda: list((tmp_path / "staging").iterdir()) == [], seconds=3)
+                eventually(lambda: list((tmp_path / "staging").iterdir()) == [], seconds=20)
     expected = {"cancelled": ("cancelled", 1), "released": ("queued", 1), "lost": ("running", 2)}
     assert (the_run(owner).state, the_run(owner).attempt) == expected[way]
     assert (the_run(owner).strikes, count(owner, "ledger.dataset")) == (0, 0)
@@ -236,5 +236,5 @@ def test_a_fetch_that_is_stopped_with_its_trainer_is_no_strike_and_without_it_is
             os.kill(started["pid"], signal.SIGTERM)
             eventually(lambda: not alive(started["pid"]))
             if who == "somebody":
-                eventually(lambda: the_run(owner).state == "queued")
+                eventually(lambda: the_requeue(owner))
     assert (the_run(owner).state, the_run(owner).strikes) == ("queued", int(who == "somebody"))

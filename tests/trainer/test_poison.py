@@ -16,7 +16,7 @@ from tests.chaos.ground import Part, missing_parts
 from tests.deadline import eventually
 from tests.ledger.given import change, record
 from tests.loglines import captured_lines
-from tests.trainer.rows import the_run, the_standing, the_trail
+from tests.trainer.rows import the_requeue, the_run, the_trail
 from tests.trainer.working import working
 
 _BEGIN = """
@@ -135,12 +135,12 @@ os.mkfifo(folder.parent / "full")
         eventually((staging / "wrote").exists)
         (staging / "neighbour").write_bytes(bytes(5 * 2**20))
         eventually(lambda: _open(staging / "full"))
-        eventually(lambda: the_run(owner).state == "queued")
-    assert (the_run(owner).strikes, the_trail(owner)[-1].payload["reason"]) == (0, "not_stored")
+        requeue = eventually(lambda: the_requeue(owner))
+    assert (requeue.payload["strikes"], requeue.payload["reason"]) == (0, "not_stored")
 
 
 def _queued_again_untrained(engine, database_url, tmp_path, *, inodes):
-    """A run whose staging disk has room for so many files, after its first attempt; the owner's engine."""
+    """How a run is queued again whose staging disk has room for so many files."""
     record(engine("trigger"))
     owner = engine(None)
     with (
@@ -148,16 +148,16 @@ def _queued_again_untrained(engine, database_url, tmp_path, *, inodes):
         captured_lines() as lines,
         working(database_url, tmp_path, "waits"),
     ):
-        eventually(lambda: the_standing(owner) == ("queued", 1))
+        requeue = eventually(lambda: the_requeue(owner))
         assert lines.events("training.started") == []
-    return owner
+    return requeue.payload
 
 
 @pytest.mark.parametrize("inodes", [4] * (Part.DISKS not in missing_parts()))
 def test_a_disk_that_takes_no_log_is_no_strike(engine, database_url, tmp_path, inodes):
     """It takes itself, the attempt's folder and two files: the log is the next."""
-    owner = _queued_again_untrained(engine, database_url, tmp_path, inodes=inodes)
-    assert (the_run(owner).strikes, the_trail(owner)[-1].payload["reason"]) == (0, "not_stored")
+    requeue = _queued_again_untrained(engine, database_url, tmp_path, inodes=inodes)
+    assert (requeue["strikes"], requeue["reason"]) == (0, "not_stored")
 
 
 @pytest.mark.parametrize("inodes", [5] * (Part.DISKS not in missing_parts()))
@@ -165,8 +165,8 @@ def test_a_look_that_finds_the_disk_full_is_not_followed_by_a_training_without_i
     engine, database_url, tmp_path, inodes
 ):
     """The look has its log and no place for its report; to see whose fault that is, the trainer empties the folder."""
-    owner = _queued_again_untrained(engine, database_url, tmp_path, inodes=inodes)
-    assert the_trail(owner)[2].payload["reason"] == "child_died"
+    requeue = _queued_again_untrained(engine, database_url, tmp_path, inodes=inodes)
+    assert requeue["reason"] == "child_died"
 
 
 def test_a_child_that_was_stopped_a_moment_before_its_trainer_is_no_strike(engine, database_url, tmp_path):

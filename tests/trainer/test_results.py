@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 from datetime import timedelta
+from threading import Event
 
 import pytest
 
@@ -15,6 +16,7 @@ from oncetune.ledger.ids import new_event_id
 from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, finish_run, renew_lease
 from oncetune.postgres import connect, transaction
 from oncetune.sources import source_sha256
+from oncetune.trainer import results as room
 from oncetune.trainer.results import Results
 from tests.deadline import eventually
 from tests.ledger.given import ADAPTER, ROWS, change, claim, record
@@ -24,6 +26,7 @@ from tests.trainer.rows import the_run
 from tests.trainer.working import settings, working
 
 WEIGHTS = b"weights"
+NEVER = Event()
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def folder(tmp_path):
 def results(engine, database_url, tmp_path, folder):
     """`results(lease)`: of the attempt with this lease; the trainer never has to stop unless it is told to."""
 
-    def make(lease, *, must_stop=lambda seconds: False, trainer=None, **fields):
+    def make(lease, *, must_stop=NEVER.wait, trainer=None, **fields):
         chosen = settings(database_url, tmp_path, "finishes")
         return Results(trainer or engine("trainer"), chosen, lease, folder, must_stop, **fields)
 
@@ -75,7 +78,7 @@ def test_the_manifest_says_what_it_takes_to_do_the_run_again(engine, results, fo
     manifest = results(lease).write()
     training = reports.record()
     assert manifest == Manifest.model_validate_json((folder / "results" / "manifest.json").read_bytes())
-    assert manifest.adapter_sha256 == hashlib.sha256(WEIGHTS).hexdigest()
+    assert manifest.weights_sha256 == hashlib.sha256(WEIGHTS).hexdigest()
     assert (manifest.run_id, manifest.seed, manifest.quality_gate) == (str(lease.run_id), 42, "warn")
     assert (manifest.dataset_sha256, manifest.dataset_rows) == (ROWS.sha256, 1)
     assert manifest.dataset_set_sha256 == ROWS.set_sha256
@@ -199,12 +202,37 @@ def test_without_a_record_or_weights_there_are_no_results_and_one_line_says_so(e
     assert not (folder / "results").exists()
 
 
+@pytest.mark.parametrize("broken", ["read_facts", "source_sha256", "_report"])
+def test_a_bug_in_what_is_told_costs_no_finished_adapter(engine, database_url, tmp_path, monkeypatch, broken):
+    run_id, owner = record(engine("trigger")).run_id, engine(None)
+
+    def fail(*_given, **_named):
+        raise FileNotFoundError("gone meanwhile") if broken == "source_sha256" else KeyError("a bug")
+
+    monkeypatch.setattr(room, broken, fail)
+    with captured_lines() as lines, working(database_url, tmp_path, "reports") as trainer:
+        trainer.go()
+        eventually(lambda: the_run(owner).state == "completed", seconds=30)
+    assert (the_run(owner).strikes, the_run(owner).manifest) == (0, None)
+    assert (tmp_path / "artifacts" / str(run_id) / "1" / "adapter").exists()
+    [said] = told(lines)
+    assert said["event"] == ("results.none" if broken == "source_sha256" else "results.broken")
+
+
 def test_a_report_that_takes_too_long_costs_only_itself(engine, results, folder):
     record(engine("trigger"))
     with captured_lines() as lines:
         manifest = results(claim(engine("trainer")), deadline=timedelta(milliseconds=1)).write()
     assert manifest is not None
     assert [line["event"] for line in told(lines)] == ["report.none"]
+    assert not (folder / "results" / "report.html").exists()
+
+
+def test_a_report_is_not_waited_for_by_an_attempt_that_has_to_end(engine, results, folder):
+    record(engine("trigger"))
+    with captured_lines() as lines:
+        assert results(claim(engine("trainer")), must_stop=lambda seconds: True).write() is not None
+    assert [line["reason"] for line in told(lines)] == ["the attempt has to end"]
     assert not (folder / "results" / "report.html").exists()
 
 
@@ -245,3 +273,4 @@ def test_a_run_completes_with_or_without_its_report(engine, database_url, tmp_pa
         eventually(lambda: the_run(owner).state == "completed", seconds=30)
     published = tmp_path / "artifacts" / str(run_id) / "1" / "adapter"
     assert (published / "README.md").exists() is has_card
+    assert (the_run(owner).manifest is not None) is has_card

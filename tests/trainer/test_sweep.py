@@ -1,6 +1,7 @@
 """What a killed attempt left behind goes; what any run shows, or may show soon, stays."""
 
 from datetime import timedelta
+from threading import Event
 
 import pytest
 
@@ -8,6 +9,8 @@ from oncetune.artifacts.folder import FolderStore
 from oncetune.ledger.ids import new_event_id
 from oncetune.ledger.leases import EndReason, StrikeRule, end_lease, finish_run
 from oncetune.postgres import transaction
+from oncetune.trainer import worker
+from oncetune.trainer.slot import Offer
 from oncetune.trainer.sweep import sweep
 from tests.artifacts.given import publish_adapter
 from tests.deadline import eventually
@@ -65,6 +68,40 @@ def test_a_trainer_sweeps_by_itself(engine, database_url, tmp_path, adapter):
     publish_adapter(root, run_id, 0, adapter)
     with working(database_url, tmp_path, "waits", sweep_every=timedelta(0)):
         eventually(lambda: dict(FolderStore(root).places()) == {run_id: set()})
+
+
+def test_a_run_that_is_delivered_while_a_sweep_takes_long_is_trained_meanwhile(
+    engine, database_url, tmp_path, monkeypatch
+):
+    owner, sweeping = engine(None), Event()
+
+    def sweep_until_stopped(*_given, stop, **_named):
+        sweeping.set()
+        stop.wait()
+
+    monkeypatch.setattr(worker, "sweep", sweep_until_stopped)
+    with working(database_url, tmp_path, "finishes", poll_every=timedelta(minutes=1)) as trainer:
+        assert sweeping.wait(30)
+        assert trainer.slot.offer(record(engine("trigger")).run_id) is Offer.CLAIMED
+        trainer.go()
+        eventually(lambda: the_run(owner).state == "completed", seconds=30)
+    assert (the_run(owner).attempt, the_run(owner).strikes) == (1, 0)
+
+
+def test_a_sweep_that_is_told_to_stop_begins_no_further_run(engine, tmp_path, adapter):
+    trigger, trainer, root, stop = engine("trigger"), engine("trainer"), tmp_path / "artifacts", Event()
+
+    class Told(FolderStore):
+        def discard(self, run_id, attempt):
+            stop.set()
+            super().discard(run_id, attempt)
+
+    for name in ("one", "two", "three"):
+        publish_adapter(root, record(trigger, name).run_id, 0, adapter)
+    sweep(trainer, Told(root), root, batch=10, stop=stop)
+    assert sorted(map(len, dict(FolderStore(root).places()).values())) == [0, 1, 1]
+    sweep(trainer, FolderStore(root), root, batch=10, stop=stop)
+    assert sorted(map(len, dict(FolderStore(root).places()).values())) == [0, 1, 1]
 
 
 def test_a_child_that_gets_no_further_is_ended_with_a_strike(engine, database_url, tmp_path):

@@ -66,6 +66,7 @@ def outcomes(
     runs = {
         "text": write_run(base / "text", toy_model, TEXT_ROWS, max_steps=8, learning_rate=1e-2, samples=4),
         "every_position": write_run(base / "every_position", toy_model, TEXT_ROWS, max_steps=8, learning_rate=1e-2),
+        "no_memory": write_run(base / "no_memory", toy_model, TEXT_ROWS, samples=2),
         "chat": write_run(base / "chat", toy_model, CHAT_ROWS, max_steps=8, learning_rate=1e-2, samples=4),
         "plain": write_run(base / "plain", plain, TEXT_ROWS),
         "plain_chat": write_run(base / "plain_chat", plain, [*TEXT_ROWS, CHAT_ROWS[0]]),
@@ -101,7 +102,8 @@ def outcomes(
             **FALLING | {"beta": 1.0, "learning_rate": 1e-2, "warmup_steps": 0, "max_steps": 20},
         ),
     }
-    (runs["every_position"] / "every_position").touch()
+    for name in ("every_position", "no_memory"):
+        (runs[name] / name).touch()
     answers = base / "answers"
     answers.mkdir()
     (answers / "request.json").write_text(

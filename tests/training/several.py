@@ -1,7 +1,8 @@
 """python several.py FOLDER…: the real program for each folder in a process of its own, forked after the imports.
 
 Importing torch and TRL takes longer than a toy run. Each folder gets stdout, stderr and exit (the status).
-A folder that holds a file `every_position` is trained without the compact head.
+A folder that holds a file `every_position` is trained without the compact head; with `no_memory` there is none left
+for samples.
 """
 
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 os.environ["GOMP_SPINCOUNT"] = "2000"
 
 from oncetune.training import __main__ as program
-from oncetune.training import answers, dpo, run, sampling  # noqa: F401  # the imports to be shared
+from oncetune.training import answers, dpo, run, samples, sampling  # noqa: F401  # the imports to be shared
 
 
 def start(folder: Path) -> int:
@@ -20,6 +21,8 @@ def start(folder: Path) -> int:
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     if (folder / "every_position").exists():
         dpo.score_completions_only = lambda: None
+    if (folder / "no_memory").exists():
+        samples.sample = run_out_of_memory
     request = folder / "request.json"
     sys.argv = ["program", str(request if request.exists() else folder)]
     try:
@@ -27,6 +30,10 @@ def start(folder: Path) -> int:
     except BaseException:
         traceback.print_exc()
         return 1
+
+
+def run_out_of_memory(*_: object, **__: object) -> None:
+    raise RuntimeError("can't allocate memory")
 
 
 def main() -> None:

@@ -123,6 +123,14 @@ def test_without_held_out_rows_trained_prompts_are_answered_conversations_too(ou
     assert not any(sample.held_out for sample in text)
 
 
+def test_a_finished_training_that_has_no_memory_left_for_samples_keeps_its_adapter(outcomes):
+    outcome = outcomes["no_memory"]
+    assert outcome.metrics["steps"] == 3
+    assert (outcome.folder / "adapter" / "adapter_model.safetensors").exists()
+    assert (outcome.record.samples, outcome.record.samples_missing) == ((), "can't allocate memory")
+    assert "RuntimeError: can't allocate memory" in outcome.stderr
+
+
 def test_the_record_tells_the_whole_run_and_where_it_was_made(outcomes):
     outcome = outcomes["held_out"]
     record = outcome.record
@@ -137,7 +145,7 @@ def test_the_record_tells_the_whole_run_and_where_it_was_made(outcomes):
     assert record.device
     assert record.threads
     names = [phase.name for phase in record.phases]
-    assert names == ["loading", "training", "evaluating", "sampling", "saving"]
+    assert names == ["loading", "training", "evaluating", "saving", "sampling"]
     seconds = {phase.name: phase.seconds for phase in record.phases}
     assert seconds["training"] == pytest.approx(record.steps[-1].seconds, abs=0.5)
 
@@ -146,7 +154,7 @@ def test_a_training_whose_text_falls_apart_ends_with_the_adapter_that_was_still_
     stopped, in_time = outcomes["falls_apart"], outcomes["in_time"]
     metrics, record = stopped.metrics, stopped.record
     assert metrics["stopped_early"] is True
-    assert metrics["adapter_step"] == 10
+    assert metrics["adapter_step"] == record.adapter_step == 10
     assert metrics["steps"] == record.evaluations[-1].step == 20
     assert "the adapter is that of step 10" in record.stopped_early
     assert folder_sha256(stopped.folder / "adapter") == folder_sha256(in_time.folder / "adapter")

@@ -131,6 +131,12 @@ def test_an_evaluation_with_a_row_that_is_no_number_claims_no_accuracy():
     assert told.logps_rejected == -2
 
 
+def test_rows_that_are_infinite_in_both_directions_have_no_mean():
+    infinite, known = Scores([-float("inf"), -1.0], [-1.0, -float("inf")]), Scores([-1.0] * 2, [-1.0] * 2)
+    told = summarize(3, infinite, known, [TokenPair([1], [1], [2])] * 2, beta=0.5)
+    assert (told.reward_accuracy, told.reward_margin, told.logps_chosen, told.logps_rejected) == (None,) * 4
+
+
 @pytest.mark.parametrize(
     ("steps", "held_out", "rows_a_step", "between"),
     [
@@ -176,6 +182,14 @@ def test_an_adapter_whose_evaluation_is_no_number_is_never_the_one_that_is_kept(
         one.restore(model)
         assert (one.kept_step, model.weight.item()) == (3, 0.25)
         torch.nn.init.constant_(model.weight, 0.75)
+
+
+def test_after_an_early_stop_the_numbers_are_those_of_the_adapter_that_was_kept():
+    known = {step: Evaluation(step=step, rows=9, reward_margin=float(step)) for step in (0, 10, 30)}
+    evaluations = [known[0], known[10], Evaluation(step=20, rows=9), known[30]]
+    trained = Trained(model=None, report=None, evaluations=evaluations, stopped_early="It was.", adapter_step=10)
+    assert trained.evaluation == known[10]
+    assert _held_out(trained) == {"stopped_early": True, "adapter_step": 10, "held_out_margin": 10.0}
 
 
 @pytest.mark.parametrize("count", [1, MOST_STEPS, MOST_STEPS + 2, 3 * MOST_STEPS + 7])

@@ -68,7 +68,7 @@ def keep_newest_checkpoint(root: Path, run_id: UUID) -> None:
 
 def sweep_checkpoints(root: Path, run_id: UUID) -> None:
     """Of a completed or failed run: nobody goes on from them."""
-    shutil.rmtree(f"{root}/{run_id}/{_FOLDER}", ignore_errors=True)  # no Path: see attempts_with_adapters
+    shutil.rmtree(f"{root}/{run_id}/{_FOLDER}", ignore_errors=True)  # no Path: each interns its parts for ever
 
 
 def _taken(checkpoint: Path) -> Path:

@@ -13,7 +13,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 ADAPTER = "adapter/"
-ARCHIVE_NAME, REPORT_NAME, LOG_NAME = "adapter.tar", "report.html", "training.log"
+ARCHIVE_NAME, LOG_NAME = "adapter.tar", "training.log"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from oncetune.cli.watch import follow, require_success
 from oncetune.contracts.manifest import Manifest, differences
 
 Differences = dict[str, tuple[JsonValue, JsonValue]]
-_WEIGHTS = "adapter_sha256"
+_WEIGHTS = "weights_sha256"
 
 
 def show_manifest(client: Client, run_id: str, *, as_json: bool) -> None:

@@ -30,9 +30,7 @@ class Manifest(BaseModel):
     threads: int | None = None
     code_version: str  # of this package
     code_sha256: str  # of its sources
-    adapter_sha256: (
-        str  # of the adapter's weights (adapter_model.safetensors): equal where the run was repeated exactly
-    )
+    weights_sha256: str  # of adapter_model.safetensors alone: equal where the run was repeated exactly
 
 
 EXPECTED_TO_DIFFER = ("run_id", "parent_run_id")

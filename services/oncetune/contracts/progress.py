@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter
 
+RECIPE, ROWS = "recipe.json", "dataset.jsonl"
 REFUSED_EXIT = 3
 STOPPED_EXIT = 4
 _EXACT = 2**53  # beyond it a double is no longer one integer: jsonb, Go's JSON and Python's spell it differently

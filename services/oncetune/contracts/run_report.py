@@ -59,7 +59,7 @@ class RunReport(_Part):
     started_at: datetime
     made_at: datetime
     dataset: DatasetFacts
-    quality: QualityReport | None = None  # None: the gate was off
+    quality: QualityReport | None = None  # None: the gate was off, or the look at the rows failed
     training: TrainingRecord
     attempts: tuple[AttemptFacts, ...]
     duplicates_dropped: int = 0  # deliveries of this run's events, until the report was made

@@ -67,9 +67,10 @@ class TrainingRecord(_Part):
     steps: tuple[StepRecord, ...] = ()  # of a long run every n-th, counted from the last
     evaluations: tuple[Evaluation, ...] = ()
     samples: tuple[Sample, ...] = ()
+    samples_missing: str | None = None  # why there are none; None as well where nothing could be asked
     phases: tuple[Phase, ...] = ()
-    # The sentence that says why, and which step's adapter was kept: that of the evaluation before the last.
-    stopped_early: str | None = None
+    stopped_early: str | None = None  # the sentence that says why
+    adapter_step: int | None = None  # after an early stop: the adapter and its evaluation are of this step
     rows_trained: int = 0
     rows_held_out: int = 0
     base_model: str
@@ -85,3 +86,8 @@ class TrainingRecord(_Part):
     def last_step(self) -> int:
         """How many optimizer steps were made; `steps` may hold only some of them, the last one always."""
         return self.steps[-1].step if self.steps else 0
+
+    @property
+    def kept_steps(self) -> tuple[StepRecord, ...]:
+        """Those that made the adapter: after an early stop the last ones did not."""
+        return tuple(step for step in self.steps if self.adapter_step is None or step.step <= self.adapter_step)

@@ -3,6 +3,7 @@
 The model card goes to FOLDER/adapter/README.md, and is left out where there is no such folder.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -20,6 +21,7 @@ def main() -> int:
     report = RunReport.model_validate_json((folder / RESULTS_FOLDER / REPORT_JSON).read_bytes())
     with tempfile.TemporaryDirectory() as settings:  # nobody's matplotlibrc, and a home that may be read-only
         os.environ["MPLCONFIGDIR"] = settings
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # else it says how long it looks for fonts
         from oncetune.report.card import render_card
         from oncetune.report.page import render_page
 

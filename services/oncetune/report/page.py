@@ -61,10 +61,13 @@ def _answer(text: str) -> Markup:
 def _tiles(report: RunReport, held_out: HeldOut | None) -> Iterable[Tile]:
     record, steps = report.training, report.training.steps
     yield from _learned(record) if held_out is None else _held_out(held_out)
-    first, last = (steps[0].loss, steps[-1].loss) if steps else (None, None)
-    yield Tile("Loss", words.number(last), f"first step {words.number(first)}")
+    kept = record.kept_steps
+    first, last = (kept[0].loss, kept[-1].loss) if kept else (None, None)
+    of = "" if record.adapter_step is None else f"; the adapter is that of step {words.number(record.adapter_step)}"
+    yield Tile("Loss", words.number(last), f"first step {words.number(first)}{of}")
     yield Tile("Rows trained on", words.number(record.rows_trained), f"{words.number(record.rows_held_out)} held out")
-    yield Tile("Steps", words.number(record.last_step), f"{words.number(steps[-1].tokens if steps else 0)} tokens")
+    tokens = words.number(steps[-1].tokens if steps else 0)
+    yield Tile("Steps", words.number(record.last_step), f"{tokens} tokens{of}")
     yield Tile(
         "Training time", words.duration(steps[-1].seconds if steps else None), record.device or record.device_kind
     )

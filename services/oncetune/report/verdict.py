@@ -15,11 +15,10 @@ from oncetune.report.words import change, cut, duration, number, percent, plural
 
 LAST_STEPS = 10  # a single batch is a noisy witness of how a run ended
 _Z = 1.96  # standard errors: 95 %
+_CHANCE = 0.5
 _FEW_ROWS = 30  # held out: the interval is wider than a third
-_LESS_LIKELY, _BROKEN = (
-    0.3,
-    1.0,
-)  # nats a token that chosen may fall: then each token has three quarters, a third of its probability
+# Nats a token that chosen may fall: then each token has three quarters, a third of its probability.
+_LESS_LIKELY, _BROKEN = 0.3, 1.0
 _LONGEST_NAME = 60
 _GAP = 0.2  # of the accuracy on training rows above that on held-out ones
 
@@ -90,7 +89,7 @@ def _counted(record: TrainingRecord, name: str, most: int) -> int:
 def held_out_of(record: TrainingRecord) -> HeldOut | None:
     """None where nothing was measured on held-out rows, or only before or only after training."""
     evaluations = sorted(record.evaluations, key=lambda evaluation: evaluation.step)
-    kept = evaluations[:-1] if record.stopped_early else evaluations
+    kept = [one for one in evaluations if record.adapter_step is None or one.step <= record.adapter_step]
     if len(kept) < 2 or kept[0].step != 0:
         return None
     return HeldOut(kept[0], kept[-1])
@@ -111,8 +110,13 @@ def _tone(held_out: HeldOut | None, reservations: tuple[str, ...]) -> tuple[Lite
         return "caution", "Unproven: nothing was held out"
     if (held_out.fall or 0.0) > _BROKEN:
         return "bad", "The text is probably damaged"
-    if held_out.interval is None or held_out.interval[0] <= 0.5:
-        return "bad", "No effect shown"
+    if held_out.interval is None:
+        return "bad", "The weights may be broken"
+    low, high = held_out.interval
+    if high < _CHANCE:
+        return "bad", "It did not learn the preference"
+    if low <= _CHANCE:
+        return "caution", "Unproven: too few held-out rows to tell"
     return ("caution", "It learned, with reservations") if reservations else ("good", "It learned")
 
 
@@ -131,7 +135,10 @@ def _on_held_out_rows(held_out: HeldOut) -> str:
     end, interval = held_out.end, held_out.interval
     if interval is None:
         return f"On {plural(end.rows, 'held-out row')} the accuracy is no number: the weights may be broken."
-    verdict = "better than chance" if interval[0] > 0.5 else "not better than chance"
+    low, high = interval
+    verdict = "better than chance" if low > _CHANCE else "too few rows to tell it from chance"
+    if high < _CHANCE:
+        verdict = "worse than chance"
     return (
         f"On {plural(end.rows, 'held-out row')}, which it never trained on, the tuned model prefers the chosen answer "
         f"in {percent(end.reward_accuracy)} of cases (95\u202f% interval {' to '.join(map(percent, interval))}; "

@@ -63,7 +63,7 @@ _MANIFEST: dict[str, Any] = {
     "precision": "bfloat16",
     "code_version": "1.0.0",
     "code_sha256": "ab" * 32,
-    "adapter_sha256": "cd" * 32,
+    "weights_sha256": "cd" * 32,
 }
 
 

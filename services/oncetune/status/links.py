@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from oncetune.artifacts.bucket import BucketStore
 from oncetune.artifacts.folder import FolderStore
 from oncetune.artifacts.links import Links
-from oncetune.artifacts.store import ARCHIVE_NAME, LOG_NAME, REPORT_NAME, NotStored
+from oncetune.artifacts.store import ARCHIVE_NAME, LOG_NAME, NotStored
 from oncetune.artifacts.stores import open_store
+from oncetune.contracts.run_report import REPORT_HTML
 from oncetune.gateway.errors import Refusal
 from oncetune.gateway.public_url import public_base_url
 from oncetune.gateway.settings import GatewaySettings, RegistrationSettings
@@ -53,7 +54,7 @@ class Downloads:
         urls = {name: self._link(run, name, base=base, expires=expires) for name in run.files}
         return ArtifactsAnswer(
             checkpoint_url=urls.get(ARCHIVE_NAME),
-            report_url=urls.get(REPORT_NAME),
+            report_url=urls.get(REPORT_HTML),
             logs_url=urls.get(LOG_NAME),
             files=[DownloadableFile(name=name, url=urls[name], **file) for name, file in sorted(run.files.items())],
             expires_at=expires,

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from oncetune.artifacts.folder import BrokenAdapter
 from oncetune.artifacts.store import Files, Published, ResultStore
 from oncetune.artifacts.stores import open_store
+from oncetune.contracts.manifest import Manifest
 from oncetune.contracts.progress import REFUSED_EXIT, STOPPED_EXIT, Finished, Refused
 from oncetune.contracts.run import RunState
 from oncetune.contracts.training_record import Phase
@@ -28,7 +29,7 @@ from oncetune.trainer.child_environment import training_environment
 from oncetune.trainer.heartbeat import Heartbeat, Verdict
 from oncetune.trainer.outcome import Failure, Stopped, Success
 from oncetune.trainer.preparation import Preparation
-from oncetune.trainer.publishing import NotPublished, discard, keep_log, publish, read_manifest, reason_of, recorded
+from oncetune.trainer.publishing import NotPublished, discard, keep_log, publish, reason_of, recorded
 from oncetune.trainer.results import Results
 from oncetune.trainer.settings import TrainerSettings
 from oncetune.trainer.staging_disk import StagingDisk
@@ -48,6 +49,7 @@ class Attempt:
     folder: Path = field(init=False)
     phases: tuple[Phase, ...] = field(init=False, default=())  # before the training
     _checkpoint_step: int | None = field(init=False, default=None)
+    _manifest: Manifest | None = field(init=False, default=None)
     _store: ResultStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +68,8 @@ class Attempt:
                 self._checkpoint_step = heartbeat.checkpoint_step
                 if isinstance(outcome, Success):
                     must_stop = partial(self._must_stop_within, heartbeat=heartbeat)
-                    Results(self.engine, self.settings, self.lease, self.folder, must_stop).write(self.phases)
+                    results = Results(self.engine, self.settings, self.lease, self.folder, must_stop)
+                    self._manifest = results.write(self.phases)
                     published, outcome = self._publish(outcome, heartbeat)
                 files = published.files if published else keep_log(self._store, self.lease, self.folder)
             self._close(outcome, published, files)
@@ -193,7 +196,7 @@ class Attempt:
                         metrics=metrics,
                         artifact_uri=published.uri,
                         adapter_sha256=published.adapter_sha256,
-                        manifest=read_manifest(self.folder),
+                        manifest=None if self._manifest is None else self._manifest.model_dump(mode="json"),
                         files=files,
                     )
                 case Failure(code, message):

@@ -15,9 +15,10 @@ from typing import IO
 
 from pydantic import ValidationError
 
+from oncetune.artifacts.store import LOG_NAME
 from oncetune.contracts.progress import Finished, Progress, Refused, child_line
 from oncetune.logs import log
-from oncetune.trainer.training_log import LOG_NAME, keep_output
+from oncetune.trainer.training_log import keep_output
 
 MAX_LINE = 64 * 1024
 
@@ -49,7 +50,7 @@ class Child(AbstractContextManager["Child"]):
         self._said_all_at: float | None = None
         self.result: Finished | Refused | None = None
         with ExitStack() as opened:
-            training_log = opened.enter_context((folder / LOG_NAME).open("wb", buffering=0))
+            training_log = opened.enter_context((folder / LOG_NAME).open("ab", buffering=0))  # after earlier children
             self._process = _start([*command, str(folder)], environment)
             opened.pop_all()  # the thread closes it
         assert self._process.stdout is not None

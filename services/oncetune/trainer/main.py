@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from oncetune.health import Health, database_check, tell
 from oncetune.postgres import connect
+from oncetune.sources import source_sha256
 from oncetune.trainer.settings import TrainerSettings
 from oncetune.trainer.slot import Slot
 from oncetune.trainer.subscriptions import subscribe
@@ -26,6 +27,7 @@ def mount(_app: FastAPI, dapr: DaprApp) -> None:
 def running(app: FastAPI) -> Iterator[None]:
     """Claim and train with settings from the environment; on exit the child is reaped and the run released."""
     settings = TrainerSettings()
+    source_sha256()  # of what runs from now on, whatever is installed over it
     engine = connect(settings.database_url, role=ROLE, pool_size=2)
     beats = connect(settings.database_url, role=ROLE, pool_size=0)
     slot = Slot(engine, worker=settings.name, lease=settings.lease)

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
+from oncetune.contracts.progress import RECIPE, ROWS
 from oncetune.contracts.quality import QualityReport
 from oncetune.contracts.recipe import TrainingRecipe
 from oncetune.contracts.training_record import Phase
@@ -23,7 +24,7 @@ from oncetune.postgres import transaction
 from oncetune.trainer.checkpoints import plan_checkpoints
 from oncetune.trainer.child_environment import plain_environment
 from oncetune.trainer.outcome import Failure, Stopped, Success
-from oncetune.trainer.rows_order import ORDER, PACKED, QUALITY, RECIPE, ROWS, FetchedRows
+from oncetune.trainer.rows_order import ORDER, PACKED, QUALITY, FetchedRows
 from oncetune.trainer.settings import TrainerSettings
 
 # A phase, the command of its child and what that finds in its environment → its end, or ours.

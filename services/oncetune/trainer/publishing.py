@@ -7,18 +7,14 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import JsonValue, ValidationError
-
 from oncetune.artifacts.archive import write_archive
 from oncetune.artifacts.folder import check_adapter, files_below
 from oncetune.artifacts.store import ADAPTER, ARCHIVE_NAME, LOG_NAME, Files, Published, ResultStore
-from oncetune.contracts.manifest import Manifest
+from oncetune.contracts.run_report import RESULTS_FOLDER
 from oncetune.ledger.leases import Lease, StoredFiles
 from oncetune.logs import log
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0  # between two tries to store a result
-_RESULTS = "results"  # what the trainer made of the child's words: report.html, report.json, manifest.json
-_MANIFEST_NAME = "manifest.json"
 
 
 class NotPublished(Exception):
@@ -52,7 +48,7 @@ def _result(folder: Path) -> dict[str, Path]:
     """Every file of the result by its name in the store."""
     write_archive(folder / ADAPTER, folder / ARCHIVE_NAME)
     adapter = {ADAPTER + name: path for name, path in files_below(folder / ADAPTER).items()}
-    beside = {name: path for name, path in files_below(folder / _RESULTS).items() if "/" not in name}
+    beside = {name: path for name, path in files_below(folder / RESULTS_FOLDER).items() if "/" not in name}
     training_log = folder / LOG_NAME
     return {
         **adapter,
@@ -60,19 +56,6 @@ def _result(folder: Path) -> dict[str, Path]:
         **beside,
         **({LOG_NAME: training_log} if training_log.exists() else {}),
     }
-
-
-def read_manifest(folder: Path) -> dict[str, JsonValue] | None:
-    """The manifest among an attempt's results, for the ledger; None when there is none that can be read."""
-    try:
-        written = (folder / _RESULTS / _MANIFEST_NAME).read_bytes()
-        manifest: dict[str, JsonValue] = Manifest.model_validate_json(written).model_dump(mode="json")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        log.warning("manifest.unreadable", reason=type(error).__name__)
-        return None
-    return manifest
 
 
 def keep_log(store: ResultStore, lease: Lease, folder: Path) -> Files:

@@ -8,6 +8,7 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, JsonValue, ValidationError
 from sqlalchemy import Engine
 
+from oncetune.artifacts.store import LOG_NAME
 from oncetune.contracts.manifest import Manifest, differences
 from oncetune.contracts.recipe import TrainingRecipe
 from oncetune.contracts.run_report import MANIFEST_JSON, REPORT_JSON, RESULTS_FOLDER, RunReport
@@ -28,20 +30,20 @@ from oncetune.sources import source_sha256
 from oncetune.trainer.child_environment import plain_environment
 from oncetune.trainer.run_facts import RunFacts, read_facts
 from oncetune.trainer.settings import TrainerSettings
-from oncetune.trainer.training_log import LOG_NAME
 
 WEIGHTS = "adapter/adapter_model.safetensors"
 REPORT_PROGRAM = (sys.executable, "-P", "-m", "oncetune.report")
 _MOST_RECORD_BYTES = 64 * 1024 * 1024  # 300,000 steps
-_LOOK_AGAIN_SECONDS = 1.0
+_LOOK_AGAIN_SECONDS = 1.0  # at a database that is away
+_LOOK_AT_PROGRAM_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Results:
     """Writes FOLDER/results/ once the child has finished.
 
-    `must_stop` waits for so many seconds and says at once when the attempt has to end: it cuts short how long a
-    database that is away is waited for.
+    `must_stop` waits for so many seconds and says at once when the attempt has to end: it cuts short how long the
+    report, or a database that is away, is waited for.
     """
 
     engine: Engine
@@ -49,29 +51,33 @@ class Results:
     lease: Lease
     folder: Path
     must_stop: Callable[[float], bool]
-    deadline: timedelta = timedelta(minutes=1)  # for report.html, which takes seconds
+    deadline: timedelta = timedelta(minutes=5)  # for report.html: 2 s of the processor, which others may want as well
 
     def write(self, phases: tuple[Phase, ...] = ()) -> Manifest | None:
         """The manifest; None when there is none. `phases` are those before the training. Raises nothing."""
         try:
-            record = _read_record(self.folder / RECORD_NAME)
-            adapter_sha256 = _sha256_of(self.folder / WEIGHTS)
+            manifest = self._tell(phases)
+            if manifest is not None:
+                self._render()
         except (OSError, ValidationError, TooLarge) as error:
             log.warning("results.none", attempt=self.lease.attempt, reason=_reason(error))
-            return None
+        except Exception:  # noqa: BLE001 - a bug is shouted about, and costs no adapter that took hours
+            log.exception("results.broken", attempt=self.lease.attempt)
+        else:
+            return manifest
+        return None
+
+    def _tell(self, phases: tuple[Phase, ...]) -> Manifest | None:
+        record = _read_record(self.folder / RECORD_NAME)
+        weights_sha256 = _sha256_of(self.folder / WEIGHTS)
         facts = self._read_facts()
         if facts is None:
             return None
-        manifest = self._manifest(record, facts, adapter_sha256)
-        try:
-            results = self.folder / RESULTS_FOLDER
-            results.mkdir(exist_ok=True)
-            _write(results / MANIFEST_JSON, manifest)
-            _write(results / REPORT_JSON, _report(record, facts, manifest, phases))
-        except (OSError, ValidationError) as error:
-            log.warning("results.none", attempt=self.lease.attempt, reason=_reason(error))
-            return None
-        self._render()
+        manifest = self._manifest(record, facts, weights_sha256)
+        results = self.folder / RESULTS_FOLDER
+        results.mkdir(exist_ok=True)
+        _write(results / REPORT_JSON, _report(record, facts, manifest, phases))
+        _write(results / MANIFEST_JSON, manifest)
         return manifest
 
     def _read_facts(self) -> RunFacts | None:
@@ -89,7 +95,7 @@ class Results:
                 log.warning("results.none", attempt=self.lease.attempt, reason="the database is away")
                 return None
 
-    def _manifest(self, record: TrainingRecord, facts: RunFacts, adapter_sha256: str) -> Manifest:
+    def _manifest(self, record: TrainingRecord, facts: RunFacts, weights_sha256: str) -> Manifest:
         recipe = TrainingRecipe.model_validate(self.lease.recipe)
         return Manifest(
             run_id=str(self.lease.run_id),
@@ -111,30 +117,40 @@ class Results:
             threads=record.threads,
             code_version=version("oncetune"),
             code_sha256=source_sha256(),
-            adapter_sha256=adapter_sha256,
+            weights_sha256=weights_sha256,
         )
 
     def _render(self) -> None:
         """report.html and the model card, by a program of its own: it knows no secret, and its end is not ours."""
-        deadline = self.deadline.total_seconds()
         try:
-            with (self.folder / LOG_NAME).open("ab") as training_log:
-                ended = subprocess.run(
+            with (
+                (self.folder / LOG_NAME).open("ab") as training_log,
+                subprocess.Popen(
                     [*REPORT_PROGRAM, str(self.folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=training_log,
                     env=plain_environment(),
-                    timeout=deadline,
-                    check=False,
-                )
-            reason = f"exit status {ended.returncode}, see the training log" if ended.returncode else None
-        except subprocess.TimeoutExpired:
-            reason = f"it was not done in {deadline:g} s"
+                ) as program,
+            ):
+                reason = self._wait_for(program)
         except OSError as error:
             reason = _reason(error)
         if reason is not None:
             log.warning("report.none", attempt=self.lease.attempt, reason=reason)
+
+    def _wait_for(self, program: subprocess.Popen[bytes]) -> str | None:
+        """Why there is no report; None when there is one. The program has ended, or will at once."""
+        end = time.monotonic() + self.deadline.total_seconds()
+        try:
+            while (status := program.poll()) is None:
+                if time.monotonic() > end:
+                    return f"it was not done in {self.deadline}"
+                if self.must_stop(_LOOK_AT_PROGRAM_SECONDS):
+                    return "the attempt has to end"
+            return f"exit status {status}, see the training log" if status else None
+        finally:
+            program.kill()
 
 
 class TooLarge(Exception):

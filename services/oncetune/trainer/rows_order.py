@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from oncetune.contracts.preferences import DatasetFormat, PackedRows
 
-ORDER, ROWS, PACKED, RECIPE, QUALITY = "fetch.json", "dataset.jsonl", "packed", "recipe.json", "quality.json"
+ORDER, PACKED, QUALITY = "fetch.json", "packed", "quality.json"
 _CHUNK_BYTES = 1024 * 1024  # the most that the ledger takes at once
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 from pydantic import BaseModel, JsonValue
 
 from oncetune.child_program import die_with_parent, take_stdout
-from oncetune.contracts.progress import REFUSED_EXIT, Finished, Progress, Refused
+from oncetune.contracts.progress import RECIPE, REFUSED_EXIT, ROWS, Finished, Progress, Refused
 from oncetune.contracts.recipe import TrainingRecipe
 from oncetune.datasets.fetch import fetch_dataset
 from oncetune.datasets.fetch_rules import FetchRules
 from oncetune.datasets.packing import pack_file
 from oncetune.datasets.quality import count_left_out, examine
 from oncetune.datasets.refusal import DatasetRefused
-from oncetune.trainer.rows_order import ORDER, PACKED, QUALITY, RECIPE, ROWS, FetchedRows, FetchOrder
+from oncetune.trainer.rows_order import ORDER, PACKED, QUALITY, FetchedRows, FetchOrder
 
 _MOST_BYTES = 2 * 1024**3  # of writable memory: beyond it the child ends, and not its neighbours
 

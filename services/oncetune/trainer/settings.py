@@ -40,7 +40,8 @@ class TrainerSettings(ServiceSettings):
     disk_grace: timedelta = timedelta(minutes=10)  # how long a finished adapter waits for a disk that refuses it
     max_log_bytes: Annotated[int, Field(ge=0)] = 10 * 1024 * 1024  # of what one attempt's child prints
     child_grace: timedelta = timedelta(seconds=5)  # between SIGTERM and SIGKILL of the child
-    # A checkpoint holds adapter and optimizer (33 MB at rank 8); they never take more than a twentieth of the time.
+    # A checkpoint holds adapter and optimizer (33 MB at rank 8) and the adapter an early stop would keep (10 MB more);
+    # they never take more than a twentieth of the time.
     checkpoint_every: timedelta = timedelta(seconds=30)  # PT0S: after every step
     sweep_every: timedelta = timedelta(hours=1)  # of what killed attempts left in `artifacts`
     artifacts_kept: timedelta | None = None  # so long after a run's end its results go; None: never

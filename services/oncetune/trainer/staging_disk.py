@@ -4,7 +4,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from oncetune.trainer.training_log import LOG_NAME
+from oncetune.artifacts.store import LOG_NAME
 
 _FULL_BELOW = 1024 * 1024  # bytes: a disk that has no more is full
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from uuid import UUID
 
 from sqlalchemy import Engine
@@ -19,19 +20,29 @@ from oncetune.postgres import transaction
 from oncetune.trainer.checkpoints import clear_checkpoints
 
 
-def sweep(engine: Engine, store: ResultStore, checkpoints: Path, *, batch: int, kept: timedelta | None = None) -> None:
+def sweep(
+    engine: Engine,
+    store: ResultStore,
+    checkpoints: Path,
+    *,
+    batch: int,
+    kept: timedelta | None = None,
+    stop: Event | None = None,
+) -> None:
     """Look at every run that has something there, `batch` of them in a transaction; never at all of them at once.
 
     Any number of trainers may do this at once, beside any attempts: what is taken away was given up for ever, since
     attempts only rise and an ended run stays as it is. Runs that the ledger does not know are left alone. Results of
     runs that ended longer than `kept` ago are marked in the ledger first, then taken away by this sweep or the next.
-    Raises sqlalchemy's errors while the database is away, OSError while the store is.
+    Raises sqlalchemy's errors while the database is away, OSError while the store is. Once `stop` is set no further
+    run is begun.
     """
+    stop = stop or Event()
     if kept is not None:
         _retire(engine, batch=batch, kept=kept)
-    for run, attempts in _standing(engine, store.places(), batch):
+    for run, attempts in _standing(engine, store.places(), batch, stop):
         _sweep_results(store, run, attempts)
-    for run, _ in _standing(engine, FolderStore(checkpoints).places(), batch):
+    for run, _ in _standing(engine, FolderStore(checkpoints).places(), batch, stop):
         if run.retired:
             sweep_checkpoints(checkpoints, run.run_id)
         else:
@@ -49,12 +60,14 @@ def _retire(engine: Engine, *, batch: int, kept: timedelta) -> None:
 
 
 def _standing(
-    engine: Engine, places: Iterator[tuple[UUID, set[int]]], batch: int
+    engine: Engine, places: Iterator[tuple[UUID, set[int]]], batch: int, stop: Event
 ) -> Iterator[tuple[Standing, set[int]]]:
-    while some := dict(islice(places, batch)):
+    while not stop.is_set() and (some := dict(islice(places, batch))):
         with transaction(engine) as session:
             runs = standing_of(session, list(some))
         for run in runs:
+            if stop.is_set():
+                return
             yield run, some[run.run_id]
 
 

@@ -4,7 +4,6 @@ import os
 from contextlib import suppress
 from typing import IO
 
-LOG_NAME = "training.log"
 THE_REST_IS_MISSING = b"\n[oncetune] The log is full: what was printed after this is not kept.\n"
 _AT_ONCE = 64 * 1024  # bytes: what a pipe holds
 

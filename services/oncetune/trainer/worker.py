@@ -1,8 +1,10 @@
-"""The worker: waits for a lease, makes the attempt, and again. SIGTERM ends it after a clean release."""
+"""The worker: waits for a lease, makes the attempt, and again. SIGTERM ends it after a clean release.
+
+Beside it the sweeper, in a thread of its own: a run that was delivered does not wait for what takes minutes.
+"""
 
 import shutil
 import threading
-import time
 from contextlib import AbstractContextManager
 
 from sqlalchemy import Engine
@@ -20,7 +22,10 @@ from oncetune.trainer.sweep import sweep
 
 
 class Worker(AbstractContextManager["Worker"]):
-    """One thread; leaving the block closes the slot, ends and reaps the child, and releases the run."""
+    """Leaving the block closes the slot, ends and reaps the child, and releases the run.
+
+    `beats` is an engine that keeps no connection open.
+    """
 
     def __init__(self, engine: Engine, beats: Engine, slot: Slot, settings: TrainerSettings) -> None:
         self._engine = engine
@@ -28,12 +33,13 @@ class Worker(AbstractContextManager["Worker"]):
         self._slot = slot
         self._settings = settings
         self._stop = threading.Event()
-        self._sweep_at = 0.0
         self._thread = threading.Thread(target=self._work, name="worker")
+        self._sweeper = threading.Thread(target=self._sweep_now_and_then, name="sweeper")
 
     def __enter__(self) -> "Worker":
         shutil.rmtree(self._settings.staging, ignore_errors=True)  # of a life before: nobody reads it
         self._thread.start()
+        self._sweeper.start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -42,12 +48,12 @@ class Worker(AbstractContextManager["Worker"]):
         self._thread.join()
         if (waiting := self._slot.left_over()) is not None:
             self._release(waiting)
+        self._sweeper.join()
 
     def _work(self) -> None:
         outage = Outage(away="claim.waits", back="claim.resumed")
         while not self._stop.is_set():
             try:
-                self._sweep_now_and_then()
                 lease = self._slot.wait_for_lease(self._settings.poll_every, answered=outage.over)
             except DATABASE_AWAY as error:
                 outage.goes_on(error)
@@ -59,14 +65,19 @@ class Worker(AbstractContextManager["Worker"]):
                     self._attempt(lease)
 
     def _sweep_now_and_then(self) -> None:
-        if time.monotonic() >= self._sweep_at:
-            self._sweep_at = time.monotonic() + self._settings.sweep_every.total_seconds()
-            settings = self._settings
-            store, kept = open_store(settings.artifacts), settings.artifacts_kept
+        settings = self._settings
+        pause = max(settings.sweep_every, settings.poll_every).total_seconds()
+        store, root, batch = open_store(settings.artifacts), settings.checkpoint_root, settings.sweep_batch
+        while not self._stop.is_set():
             try:
-                sweep(self._engine, store, settings.checkpoint_root, batch=settings.sweep_batch, kept=kept)
+                sweep(self._beats, store, root, batch=batch, kept=settings.artifacts_kept, stop=self._stop)
             except OSError as error:
                 log.warning("artifacts.away", place=str(settings.artifacts), reason=reason_of(error))
+            except DATABASE_AWAY as error:
+                log.warning("sweep.put_off", reason=type(error).__name__)
+            except Exception:  # noqa: BLE001 - the outermost loop of its thread: a bug is shouted about
+                log.exception("sweep.broken")
+            self._stop.wait(pause)
 
     def _attempt(self, lease: Lease) -> None:
         named = {"oncetune.run_id": str(lease.run_id), "oncetune.attempt": str(lease.attempt)}

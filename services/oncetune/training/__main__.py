@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from oncetune.contracts.progress import REFUSED_EXIT, STOPPED_EXIT, Finished, Refused
+from oncetune.child_program import die_with_parent, take_stdout
+from oncetune.contracts.progress import RECIPE, REFUSED_EXIT, STOPPED_EXIT, Finished, Refused
 from oncetune.training.phases import Phases
 from oncetune.training.plan import beginning, read_plan, read_recipe
-from oncetune.training.process import die_with_parent, model_cache, share_cores, take_stdout
+from oncetune.training.process import model_cache, share_cores
 from oncetune.training.refusal import Refusal
 
 
@@ -34,7 +35,7 @@ def main() -> int:
     phases = Phases()
     try:
         with phases.timed("loading"):
-            recipe = read_recipe(folder / "recipe.json")
+            recipe = read_recipe(folder / RECIPE)
             from oncetune.training.run import train_adapter  # takes seconds: the trainer has heard from us before
 
             metrics = train_adapter(recipe, folder, model_cache(os.environ), send, phases, plan)

@@ -50,3 +50,4 @@ def _prove(model: PeftModel, folder: Path, trained: dict[str, torch.Tensor]) -> 
     loaded = get_peft_model_state_dict(model, adapter_name=_PROOF)
     if loaded.keys() != trained.keys() or not all(torch.equal(loaded[name], trained[name]) for name in trained):
         raise DamagedAdapter(f"the adapter in {folder} is not the one that was trained")
+    model.delete_adapter(_PROOF)

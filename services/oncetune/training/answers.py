@@ -13,8 +13,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from oncetune.child_program import take_stdout
 from oncetune.contracts.progress import REFUSED_EXIT
-from oncetune.training.process import model_cache, share_cores, take_stdout
+from oncetune.training.process import model_cache, share_cores
 from oncetune.training.refusal import Refusal
 
 

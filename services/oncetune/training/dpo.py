@@ -64,12 +64,13 @@ class Trained:
     report: Report
     evaluations: list[Evaluation]
     stopped_early: str | None  # the sentence that says why
+    adapter_step: int | None = None  # after an early stop
 
     @property
     def evaluation(self) -> Evaluation | None:
         """The one of this very adapter."""
-        known = self.evaluations[:-1] if self.stopped_early else self.evaluations
-        return known[-1] if known else None
+        own = (one for one in reversed(self.evaluations) if self.adapter_step in (None, one.step))
+        return next(own, None)
 
 
 def score_completions_only() -> None:
@@ -118,11 +119,13 @@ def train(
     resume_from = checkpoints.resume()
     with phases.timed("training"):
         trainer.train(resume_from_checkpoint=resume_from)
-    if held_out.early_stop.reason is not None:
-        held_out.early_stop.restore(trainer.model)
+    stop = held_out.early_stop
+    if stop.reason is not None:
+        stop.restore(trainer.model)
     elif checkpoints.told_to_stop and len(report.steps) < trainer.state.max_steps:
         raise ToldToStop
-    return Trained(trainer.model, report, held_out.evaluations, held_out.early_stop.reason)
+    adapter_step = None if stop.reason is None else stop.kept_step
+    return Trained(trainer.model, report, held_out.evaluations, stop.reason, adapter_step)
 
 
 def count_trainable(model: torch.nn.Module) -> int:

@@ -54,17 +54,23 @@ def summarize(step: int, policy: Scores, reference: Scores, pairs: list[TokenPai
     rows = zip(policy.chosen, policy.rejected, reference.chosen, reference.rejected, strict=True)
     margins = [beta * ((chosen - was_chosen) - (rejected - was_rejected))
                for chosen, rejected, was_chosen, was_rejected in rows]  # fmt: skip
+    mean_margin = _mean(margins)
     return Evaluation(
         step=step,
         rows=len(pairs),
-        reward_accuracy=fmean(margin > 0 for margin in margins) if all(map(isfinite, margins)) else None,
-        reward_margin=fmean(margins),
-        logps_chosen=fmean(policy.chosen),
-        logps_rejected=fmean(policy.rejected),
-        logps_chosen_per_token=fmean(
-            total / len(pair.chosen) for total, pair in zip(policy.chosen, pairs, strict=True)
+        reward_accuracy=None if mean_margin is None else fmean(margin > 0 for margin in margins),
+        reward_margin=mean_margin,
+        logps_chosen=_mean(policy.chosen),
+        logps_rejected=_mean(policy.rejected),
+        logps_chosen_per_token=_mean(
+            [total / len(pair.chosen) for total, pair in zip(policy.chosen, pairs, strict=True)]
         ),
     )
+
+
+def _mean(numbers: list[float]) -> float | None:
+    """None unless all of them are numbers: fmean raises for infinities of both signs."""
+    return fmean(numbers) if all(map(isfinite, numbers)) else None
 
 
 class HeldOut(TrainerCallback):

@@ -56,6 +56,5 @@ def _held_out(trained: Trained) -> dict[str, JsonValue]:
             "held_out_logps_chosen": trained.evaluation.logps_chosen,
             "held_out_logps_chosen_start": trained.evaluations[0].logps_chosen,
         }
-        if trained.stopped_early:
-            told["adapter_step"] = trained.evaluation.step
+    told["adapter_step"] = trained.adapter_step
     return {name: value for name, value in told.items() if value is not None}

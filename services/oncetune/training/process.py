@@ -4,10 +4,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from oncetune.child_program import die_with_parent, take_stdout
-
-__all__ = ["die_with_parent", "model_cache", "share_cores", "take_stdout"]
-
 
 def share_cores() -> None:
     """Let compute threads spin shortly, then sleep; to be called before torch is imported (OpenMP reads it once).

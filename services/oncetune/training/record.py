@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 from pydantic import JsonValue
 
-from oncetune.contracts.training_record import Phase, Sample, StepRecord, TrainingRecord
+from oncetune.contracts.training_record import Phase, StepRecord, TrainingRecord
 from oncetune.training.device import Device, hardware_name
 from oncetune.training.dpo import Trained
 from oncetune.training.held_out import Split
 from oncetune.training.model import BaseModel
 from oncetune.training.report import StepLog
+from oncetune.training.samples import Sampled
 
 MOST_STEPS = 10_000  # of a record: 2 MB; more of them no plot shows
 # What decides which numbers are computed.
@@ -30,6 +31,7 @@ def describe_run(
         steps=thin(trained.report.steps),
         evaluations=tuple(trained.evaluations),
         stopped_early=trained.stopped_early,
+        adapter_step=trained.adapter_step,
         rows_trained=rows_trained,
         rows_held_out=len(split.held_out),
         base_model=base.name,
@@ -43,9 +45,10 @@ def describe_run(
     )
 
 
-def write_record(path: Path, record: TrainingRecord, samples: tuple[Sample, ...], phases: tuple[Phase, ...]) -> None:
+def write_record(path: Path, record: TrainingRecord, sampled: Sampled, phases: tuple[Phase, ...]) -> None:
     """Whole, with what was known last."""
-    path.write_text(record.model_copy(update={"samples": samples, "phases": phases}).model_dump_json())
+    last = {"samples": sampled.samples, "samples_missing": sampled.missing, "phases": phases}
+    path.write_text(record.model_copy(update=last).model_dump_json())
 
 
 def thin(steps: list[StepLog]) -> tuple[StepRecord, ...]:

@@ -1,4 +1,4 @@
-"""One run of the program from its recipe to its adapter: load, hold out, train, evaluate, answer, save, record."""
+"""One run of the program from its recipe to its adapter: load, hold out, train, evaluate, save, answer, record."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from transformers import PreTrainedTokenizerBase
 
 from oncetune.contracts.checkpoint import CheckpointPlan
-from oncetune.contracts.progress import Progress
+from oncetune.contracts.progress import ROWS, Progress
 from oncetune.contracts.recipe import Hyperparameters, TrainingRecipe
 from oncetune.contracts.training_record import ANSWER_TOKENS, RECORD_NAME
 from oncetune.training.adapter import save_adapter
@@ -47,7 +47,7 @@ def train_adapter(
     stop before its end. Raises Refusal. `cache` holds converted models.
     """
     knobs = recipe.hyperparameters
-    prepared = _prepare(recipe, folder / "dataset.jsonl", cache)
+    prepared = _prepare(recipe, folder / ROWS, cache)
     weights = load_model(prepared.base, prepared.device.dtype)
     try:
         trained = train(
@@ -82,16 +82,16 @@ def _finish(
     reached = rows_reached(trained, split, knobs)
     metrics = describe(trained, prepared.judged, split, base, device, rows_trained=reached)
     record = describe_run(trained, split, base, device, metrics, rows_trained=reached)
+    with phases.timed("saving"):
+        send(Progress(phase="saving", step=len(trained.report.steps), steps=len(trained.report.steps)))
+        save_adapter(trained.model, folder / "adapter")
     with phases.timed("sampling"):
-        samples = answer_before_and_after(
+        sampled = answer_before_and_after(
             trained.model,
             prepared.tokenizer,
             split,
             trained.report,
             batch=2 * knobs.batch_size,  # sequences, as in a step of training
         )
-    with phases.timed("saving"):
-        send(Progress(phase="saving", step=len(trained.report.steps), steps=len(trained.report.steps)))
-        save_adapter(trained.model, folder / "adapter")
-    write_record(folder / RECORD_NAME, record, samples, phases.told())
+    write_record(folder / RECORD_NAME, record, sampled, phases.told())
     return metrics

@@ -2,7 +2,8 @@
 -- Fenced by attempt and state, not by expiry: an outage of the database is not the trainer's fault.
 -- A checkpoint beyond every earlier one forgives the strikes: what gets further each time is no poison. One that was
 -- lost or damaged sets `checkpoint_step` back, and `furthest_step` never, or the way there would be forgiven for ever.
--- The first word of an attempt tells what it goes on from: without a checkpoint in it, there is none any more.
+-- The first word of a training tells what it goes on from: without a checkpoint in it, there is none any more. Children
+-- that fetch or check the rows before it know of no checkpoint.
 -- No row back: another attempt owns the run, or it has ended.
 WITH renewed AS (
     UPDATE ledger.run
@@ -13,7 +14,9 @@ WITH renewed AS (
            furthest_step = GREATEST(furthest_step, checkpoint_step,
                                     CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer)),
            checkpoint_step = COALESCE(CAST(CAST(:progress AS jsonb)->>'checkpoint_step' AS integer),
-                                      CASE WHEN progress IS NOT NULL OR CAST(:progress AS jsonb) IS NULL
+                                      CASE WHEN progress->>'phase' NOT IN ('fetching', 'checking')
+                                                OR CAST(:progress AS jsonb) IS NULL
+                                                OR CAST(:progress AS jsonb)->>'phase' IN ('fetching', 'checking')
                                            THEN checkpoint_step END),
            position = position + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END,
            progress_events = progress_events + CASE WHEN CAST(:event_id AS uuid) IS NULL THEN 0 ELSE 1 END
