@@ -15,7 +15,7 @@ DEMO_HYPERPARAMETERS: Final[dict[str, Any]] = {
     "learning_rate": 1e-3,
     "lr_scheduler": "constant",
     "batch_size": 2,
-    "max_steps": 18,
+    "max_steps": 24,
     "held_out_max_rows": 8,  # the demo asks 30 questions of its own at the end
     "samples": 2,
 }
