@@ -129,7 +129,7 @@ def _changes_under_load(trial: Trial, name: str, change: Callable[[], None]) -> 
 
 
 def a_trainer_that_is_killed_loses_no_run(trial: Trial) -> str:
-    """Its pod is taken away at once: no SIGTERM's grace, no last checkpoint."""
+    """Its pod is taken away at once: SIGKILL comes a moment after SIGTERM, before a release or just after one."""
     run_id = trial.ask("killed", steps=LONG)
     step = trial.trains(run_id)["checkpoint"]["step"]
     began = time.monotonic()

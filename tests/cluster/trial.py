@@ -78,6 +78,8 @@ class Trial:
 
     def _further(self, run_id: str, beyond: int) -> Object | None:
         run = self._seen(run_id)
+        if run and run["status"] == "queued":  # released, with the checkpoint of its end: it has not gone on yet
+            return None
         return run if run and (run.get("checkpoint", {}).get("step", 0) > beyond or "finished_at" in run) else None
 
     def completes(self, run_id: str) -> Object:
