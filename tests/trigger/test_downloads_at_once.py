@@ -35,7 +35,7 @@ def test_sixty_four_racing_downloads_of_one_token_are_one_dataset_and_sixty_thre
 def test_a_download_holds_its_seat_to_its_end_and_no_connection_meanwhile(monkeypatch, database_url, engine, big_rows):
     run_id, owner = record(engine("trigger"), rows=big_rows).run_id, engine(None)
     few = {"ONCETUNE_TRIGGER_DOWNLOADS_AT_ONCE": "1"}
-    monkeypatch.setattr("oncetune.trigger.downloads.SEAT_SECONDS", 0.2)
+    monkeypatch.setattr("oncetune.gateway.crowd.SEAT_SECONDS", 0.2)
     with serving(monkeypatch, "trigger", database_url=database_url, environment=few) as client:
         slow, quick = token_of(client, run_id), token_of(client, run_id)
         with socket.socket() as caller:

@@ -16,6 +16,7 @@ from oncetune.artifacts.folder import FolderStore
 from oncetune.artifacts.kinds import content_type, disposition
 from oncetune.artifacts.links import LinkRefused
 from oncetune.gateway.callers import SignedCaller
+from oncetune.gateway.crowd import seated
 from oncetune.gateway.errors import Refusal
 from oncetune.gateway.openapi import refusals
 from oncetune.ledger.reads import find_run
@@ -45,7 +46,6 @@ _FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file", "content": {"application/octet-stream": {}}},
     206: {"description": "The part of it that `Range` asks for", "content": {"application/octet-stream": {}}},
 }
-SEAT_SECONDS = 5
 _RUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ATTEMPT = re.compile(r"[1-9][0-9]{0,8}")
@@ -103,15 +103,8 @@ SignedLink = Annotated[Linked, Depends(signed_link)]
 
 async def seat(request: Request, _link: SignedLink) -> AsyncIterator[None]:
     """So many downloads at once, each until its last byte is sent; raises Refusal 503 to who waited for a seat."""
-    seats: asyncio.Semaphore = request.app.state.download_seats
-    try:
-        await asyncio.wait_for(seats.acquire(), SEAT_SECONDS)
-    except TimeoutError as error:
-        raise Refusal(503, "busy", "Too many downloads are under way", headers={"Retry-After": "5"}) from error
-    try:
+    async with seated(request.app.state.download_seats, busy="Too many downloads are under way"):
         yield
-    finally:
-        seats.release()
 
 
 class TimedFile(FileResponse):

@@ -12,11 +12,12 @@ from starlette.concurrency import run_in_threadpool
 
 from oncetune.gateway.callers import AdminCaller
 from oncetune.gateway.claims import Caller
+from oncetune.gateway.crowd import seated
 from oncetune.gateway.errors import Refusal
 from oncetune.trigger.body import VerifiedTrigger, dataset_too_large, read_body, verify
 from oncetune.trigger.state import LOCK_TIMEOUT, TriggerState
 
-SEAT_SECONDS = 5
+_BUSY = "Too many requests wait; repeat this one with its Idempotency-Key"
 SMALL_BODY = 16 * 1024  # bytes: checked where it is read, which costs less than a thread
 
 
@@ -101,16 +102,8 @@ Patience = Annotated[timedelta | None, Depends(turn)]
 
 async def seat(request: Request) -> AsyncIterator[None]:
     """Requests that may wait for a lock stay fewer than the threads and connections, so that the others go on."""
-    state = trigger_state(request)
-    try:
-        await asyncio.wait_for(state.seats.acquire(), SEAT_SECONDS)
-    except TimeoutError as error:
-        detail = "Too many requests wait; repeat this one with its Idempotency-Key"
-        raise Refusal(503, "busy", detail, headers={"Retry-After": "5"}) from error
-    try:
+    async with seated(trigger_state(request).seats, busy=_BUSY):
         yield
-    finally:
-        state.seats.release()
 
 
 Seat = Annotated[None, Depends(seat)]

@@ -23,12 +23,13 @@ from starlette.types import Send
 from oncetune.contracts.run import TERMINAL
 from oncetune.datasets.unpacking import BrokenDataset, unpack_pieces
 from oncetune.gateway.callers import AdminCaller
+from oncetune.gateway.crowd import seated
 from oncetune.gateway.errors import Refusal
 from oncetune.ledger.downloads import Download, find_download, issue_token, stream_chunks, use_token
 from oncetune.ledger.tables import Dataset
 from oncetune.logs import log
 from oncetune.postgres import DATABASE_AWAY, transaction
-from oncetune.trigger.admission import SEAT_SECONDS, Seat, trigger_state
+from oncetune.trigger.admission import Seat, trigger_state
 from oncetune.trigger.openapi import DOWNLOAD_RESPONSES, TOKEN_RESPONSES
 from oncetune.trigger.runs import RunId, existing_run
 
@@ -115,15 +116,8 @@ Usable = Annotated[tuple[str, Download, Dataset], Depends(usable)]
 
 async def download_seat(request: Request, _usable: Usable) -> AsyncIterator[None]:
     """So many downloads at once, each until its last byte is sent; raises Refusal 503 to who waited for a seat."""
-    seats = trigger_state(request).download_seats
-    try:
-        await asyncio.wait_for(seats.acquire(), SEAT_SECONDS)
-    except TimeoutError as error:
-        raise Refusal(503, "busy", "Too many downloads are under way", headers={"Retry-After": "5"}) from error
-    try:
+    async with seated(trigger_state(request).download_seats, busy="Too many downloads are under way"):
         yield
-    finally:
-        seats.release()
 
 
 def _headers(found: Download, dataset: Dataset) -> dict[str, str]:

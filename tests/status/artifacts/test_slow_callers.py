@@ -26,7 +26,7 @@ def large(root, run_id):
 @pytest.fixture
 def few_at_once(monkeypatch, database_url, root):
     """`few_at_once(DOWNLOAD_DEADLINE="PT1S")`: a status that has few requests in work, by these settings of its own."""
-    monkeypatch.setattr("oncetune.status.artifact_routes.SEAT_SECONDS", 0.2)
+    monkeypatch.setattr("oncetune.gateway.crowd.SEAT_SECONDS", 0.2)
 
     def serve(**own: str):
         few = {"ONCETUNE_REQUESTS": str(FEW), "ONCETUNE_ARTIFACTS": str(root)}
